@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network to integer model: scales become exact step functions, weights and biases become integers."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from hwgen.errors import UnsupportedError
+from hwgen.forms import Certified, choose, cost
+from hwgen.integer import IntegerCell, IntegerGate, Interval, Product, accumulate_range
+from hwgen.network import Activation, Gate, LstmLayer, Network, QuantizedTensor
+from hwgen.quantizer import IntArray, IntegerType, Quantizer
+from hwgen.step import Linear, activation_step, compose, linear_step
+
+# Accumulators beyond this width would leave int64 in the fits; a model needs millions of inputs to get there.
+MAX_ACCUMULATOR_BITS = 40
+
+
+def lower(network: Network) -> IntegerCell:
+    """Lower a network to codes; every step function comes certified.
+
+    Raises UnsupportedError where the input and the hidden product of a gate have different scales.
+    """
+    layer = network.layer
+    gates = tuple(_lower_gate(layer, gate) for gate in layer.gates)
+    codes = {gate.name: _code_range(gate.steps[-1]) for gate in gates}
+    act = {gate.name: gate.activation_quantizer for gate in layer.gates}
+    if layer.coupled:
+        coupled_one = act["input"].quantize_exact(1.0)
+        forget = Interval(coupled_one - codes["input"].hi, coupled_one - codes["input"].lo)
+        forget_quantizer, forget_zero = act["input"], 0
+    else:
+        coupled_one, forget, forget_quantizer = None, codes["forget"], act["forget"]
+        forget_zero = forget_quantizer.exact_zero_point(0)
+    cell = _interval(layer.cell.codes)
+    cell_zero = layer.cell.exact_zero_point(0)
+    kept = _product("forget_product", (forget, forget_zero, forget_quantizer), (cell, cell_zero, layer.cell), layer.cell)
+    added = _product(
+        "input_product",
+        (codes["input"], act["input"].exact_zero_point(0), act["input"]),
+        (codes["cell"], act["cell"].exact_zero_point(0), act["cell"]),
+        layer.cell,
+    )
+    total = _code_range(kept.requantize).plus(_code_range(added.requantize))
+    # Both terms carry the zero point once, their sum must carry it once as well.
+    unit = Linear((Fraction(1),), (Fraction(-cell_zero),), layer.cell.rounding, layer.cell.codes)
+    cell_sum = choose(linear_step("cell_sum", total.lo, total.hi, unit))
+    reached = _state_range(cell_sum, layer)
+    cell_tanh = choose(
+        activation_step("cell_tanh", reached.lo, reached.hi, layer.cell, Activation.TANH, layer.cell_tanh)
+    )
+    output = _product(
+        "output_product",
+        (codes["output"], act["output"].exact_zero_point(0), act["output"]),
+        (_code_range(cell_tanh), layer.cell_tanh.exact_zero_point(0), layer.cell_tanh),
+        layer.output,
+    )
+    result = IntegerCell(
+        name=layer.name,
+        input_size=layer.input_size,
+        hidden_size=layer.hidden_size,
+        gates=gates,
+        coupled_one=coupled_one,
+        forget_product=kept,
+        input_product=added,
+        cell_sum=cell_sum,
+        cell_tanh=cell_tanh,
+        output_product=output,
+        input=layer.input.codes,
+        hidden=layer.output.codes,
+        cell=layer.cell.codes,
+        initial_hidden=layer.initial_hidden.codes,
+        initial_cell=layer.initial_cell.codes,
+        reverse=layer.reverse,
+    )
+    result.verify()
+    return result
+
+
+def _interval(codes: IntegerType) -> Interval:
+    return Interval(codes.lo, codes.hi)
+
+
+def _code_range(certified: Certified) -> Interval:
+    return Interval(certified.step.first, certified.step.last)
+
+
+def _state_range(cell_sum: Certified, layer: LstmLayer) -> Interval:
+    """Codes that tanh can see: every result of the sum, within the cell's own codes."""
+    reached = _code_range(cell_sum)
+    return Interval(max(reached.lo, layer.cell.codes.lo), min(reached.hi, layer.cell.codes.hi))
+
+
+def _product(
+    name: str,
+    left: tuple[Interval, int, Quantizer],
+    right: tuple[Interval, int, Quantizer],
+    target: Quantizer,
+) -> Product:
+    """The product of two codes, each given as (code range, zero point, quantizer), requantized to ``target``."""
+    (left_codes, left_zero, left_quantizer), (right_codes, right_zero, right_quantizer) = left, right
+    domain = left_codes.minus(left_zero).times(right_codes.minus(right_zero))
+    channels = max(left_quantizer.channels, right_quantizer.channels, target.channels)
+    slopes = tuple(
+        left_quantizer.exact_scale(c) * right_quantizer.exact_scale(c) / target.exact_scale(c) for c in range(channels)
+    )
+    zero = Fraction(target.exact_zero_point(0))
+    linear = Linear(slopes, (zero,) * channels, target.rounding, target.codes)
+    return Product(left_zero, right_zero, choose(linear_step(name, domain.lo, domain.hi, linear)))
+
+
+def _lower_gate(layer: LstmLayer, gate: Gate) -> IntegerGate:
+    units = _accumulator_scales(layer, gate)
+    input_weights, hidden_weights = _centred(gate.input_weight), _centred(gate.hidden_weight)
+    whole, rest = _split_bias(gate, units)
+    # Raw codes enter the products: what the zero points of x and h add to every sum joins the bias.
+    bias = whole - input_weights.sum(axis=1) * layer.input.exact_zero_point(0)
+    bias = bias - hidden_weights.sum(axis=1) * layer.output.exact_zero_point(0)
+    x_low, x_high = accumulate_range(input_weights, layer.input.codes)
+    h_low, h_high = accumulate_range(hidden_weights, layer.output.codes)
+    input_sum = Interval(int((x_low + bias).min()), int((x_high + bias).max()))
+    total = Interval(int((x_low + h_low + bias).min()), int((x_high + h_high + bias).max()))
+    if total.type.bits > MAX_ACCUMULATOR_BITS:
+        raise UnsupportedError(
+            f"{layer.name}, {gate.name} gate: its accumulator needs {total.type.bits} bits, "
+            f"at most {MAX_ACCUMULATOR_BITS} are supported; the bias is huge beside the products"
+        )
+    return IntegerGate(
+        name=gate.name,
+        input_weights=input_weights,
+        hidden_weights=hidden_weights,
+        bias=bias,
+        weight=_weight_type(gate, input_weights, hidden_weights),
+        input_sum=input_sum,
+        total=total,
+        steps=_gate_steps(gate, units, rest, total),
+    )
+
+
+def _accumulator_scales(layer: LstmLayer, gate: Gate) -> list[Fraction]:
+    """The real value of one accumulator unit per row: the scale that the input and the hidden product share."""
+    units = []
+    for row in range(layer.hidden_size):
+        unit = gate.input_weight.quantizer.exact_scale(row) * layer.input.exact_scale(0)
+        hidden_unit = gate.hidden_weight.quantizer.exact_scale(row) * layer.output.exact_scale(0)
+        if unit != hidden_unit:
+            raise UnsupportedError(
+                f"{layer.name}, {gate.name} gate, row {row}: the input product has scale {float(unit):.9g} and the "
+                f"hidden product {float(hidden_unit):.9g}; they must be equal, as one io_quant and one "
+                "weight_quant per gate make them"
+            )
+        units.append(unit)
+    return units
+
+
+def _centred(weight: QuantizedTensor) -> IntArray:
+    """Weight codes minus their zero points, which may differ by row."""
+    return weight.codes - np.asarray(weight.quantizer.zero_point, np.int64)[:, np.newaxis]
+
+
+def _weight_type(gate: Gate, *weights: IntArray) -> IntegerType:
+    if gate.input_weight.quantizer.codes.bipolar and gate.hidden_weight.quantizer.codes.bipolar:
+        return gate.input_weight.quantizer.codes
+    low, high = min(int(w.min()) for w in weights), max(int(w.max()) for w in weights)
+    return IntegerType.holding(min(low, -1), high)
+
+
+def _split_bias(gate: Gate, units: list[Fraction]) -> tuple[IntArray, list[Fraction]]:
+    """The bias of each row in accumulator units: the nearest integer, and the rational rest within +-1/2."""
+    whole, rest = np.zeros(len(units), np.int64), [Fraction(0)] * len(units)
+    if gate.bias is None:
+        return whole, rest
+    for row, unit in enumerate(units):
+        if isinstance(gate.bias, QuantizedTensor):
+            quantizer = gate.bias.quantizer
+            code = int(gate.bias.codes[row]) - quantizer.exact_zero_point(row)
+            exact = code * quantizer.exact_scale(row) / unit
+        else:
+            exact = Fraction(float(gate.bias[row])) / unit
+        nearest = math.floor(exact + Fraction(1, 2))
+        if abs(nearest) >= 2**MAX_ACCUMULATOR_BITS:
+            raise UnsupportedError(
+                f"{gate.name} gate, row {row}: its bias is {float(exact):.3g} accumulator units, "
+                f"at most 2^{MAX_ACCUMULATOR_BITS} are supported"
+            )
+        whole[row], rest[row] = nearest, exact - nearest
+    return whole, rest
+
+
+def _gate_steps(gate: Gate, units: list[Fraction], rest: list[Fraction], total: Interval) -> tuple[Certified, ...]:
+    """Accumulator to activation code: in two steps by way of the gate code, or composed in one if that is cheaper."""
+    target = gate.accumulator
+    slopes = tuple(unit / target.exact_scale(row) for row, unit in enumerate(units))
+    zero = target.exact_zero_point(0)
+    intercepts = tuple(slope * offset + zero for slope, offset in zip(slopes, rest, strict=True))
+    linear = Linear(slopes, intercepts, target.rounding, target.codes)
+    accumulate = linear_step(f"{gate.name}_accumulator", total.lo, total.hi, linear)
+    activate = activation_step(
+        f"{gate.name}_{gate.activation.value}",
+        accumulate.first,
+        accumulate.last,
+        target,
+        gate.activation,
+        gate.activation_quantizer,
+    )
+    composed = choose(compose(f"{gate.name}_gate", accumulate, activate), ("search", "table"))
+    separate = choose(accumulate), choose(activate)
+    price = sum(cost(certified.form, certified.step) for certified in separate)
+    return (composed,) if cost(composed.form, composed.step) < price else separate
