@@ -34,12 +34,12 @@ class ToolError(HwgenError):
 
 
 def printable(name: str, limit: int = 80) -> str:
-    """A name from a model as one short line that is safe to print.
+    """A name from a model as one short line of ASCII that is safe to print, and safe in a comment.
 
     >>> printable("a\\nb")
     "'a\\\\nb'"
     """
-    shown = repr(name)
+    shown = ascii(name)
     return shown if len(shown) <= limit else shown[: limit - 4] + "...'"
 
 

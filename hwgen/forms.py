@@ -373,28 +373,36 @@ def _shared(values: IntArray) -> IntArray:
     return values[:1] if (values == values[0]).all() else values
 
 
+# Every form stands in the recurrent loop, where a cycle of latency is paid at each time step.
 _CYCLE_PRICE = 20.0
+
+
+def latency(form: Form) -> int:
+    """Cycles from argument to result at a comfortable clock: what the recurrent loop pays for the form."""
+    if isinstance(form, MultiplyForm):
+        return 3
+    return form.levels if isinstance(form, SearchForm) else 1
 
 
 def cost(form: Form, step: StepFunction) -> float:
     """A rough price of one lane of the form in LUTs, to choose among the exact forms.
 
-    A DSP counts as 60 LUTs, a LUT as 64 bits of ROM; constants per channel are ROM.  A cycle of latency costs 20:
-    every form stands in the recurrent loop, where a cycle is paid at each time step.
+    A DSP counts as 60 LUTs, a LUT as 64 bits of ROM, a cycle of latency as 20; constants per channel are ROM.
     """
     width = IntegerType.holding(step.lo, step.hi).bits
     out = IntegerType.holding(step.first, step.last).bits
+    price = _CYCLE_PRICE * latency(form)
     if isinstance(form, ShiftForm):
-        return width + 2 * out + _rom_bits(form.offset) / 64 + _CYCLE_PRICE
+        return price + width + 2 * out + _rom_bits(form.offset) / 64
     if isinstance(form, MultiplyForm):
         m_bits = _bits(form.multiplier)
         dsps = -(-width // 24) * -(-m_bits // 17)
         product = width + m_bits
         multiplier = 0.0 if m_bits == 1 else min(60.0 * dsps, width * m_bits / 1.5)
-        return 3 * _CYCLE_PRICE + multiplier + product + 2 * out + (_rom_bits(form.offset) + _rom_bits(form.multiplier)) / 64
+        return price + multiplier + product + 2 * out + (_rom_bits(form.offset) + _rom_bits(form.multiplier)) / 64
     if isinstance(form, SearchForm):
-        return form.levels * (width / 2 + 4 + _CYCLE_PRICE) + form.thresholds.size * width / 64
-    return _CYCLE_PRICE + form.table.size * out / 64
+        return price + form.levels * (width / 2 + 4) + form.thresholds.size * width / 64
+    return price + form.table.size * out / 64
 
 
 def _bits(values: IntArray) -> int:

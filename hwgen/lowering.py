@@ -50,7 +50,7 @@ def lower(network: Network) -> IntegerCell:
     cell_sum = choose(linear_step("cell_sum", total.lo, total.hi, unit))
     reached = _state_range(cell_sum, layer)
     cell_tanh = choose(
-        activation_step("cell_tanh", reached.lo, reached.hi, layer.cell, Activation.TANH, layer.cell_tanh)
+        activation_step("hidden_state_tanh", reached.lo, reached.hi, layer.cell, Activation.TANH, layer.cell_tanh)
     )
     output = _product(
         "output_product",

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FPGA parts that hwgen knows, with the limits their data sheets state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwgen.errors import ConfigError, listing, printable
+
+
+@dataclass(frozen=True)
+class Device:
+    """A part: its ordering name, and how many LUTs, flip-flops, DSP slices and 36 kbit block RAMs it has."""
+
+    name: str
+    part: str
+    lut: int
+    ff: int
+    dsp: int
+    bram36: int
+
+
+# AMD data sheets DS190 (Zynq-7000), DS180 (7 series), DS891 (Zynq UltraScale+), DS890 (UltraScale).
+DEVICES = {
+    device.name: device
+    for device in (
+        Device("xc7z010", "xc7z010clg400-1", 17_600, 35_200, 80, 60),
+        Device("xc7z020", "xc7z020clg400-1", 53_200, 106_400, 220, 140),
+        Device("xc7a35t", "xc7a35tcpg236-1", 20_800, 41_600, 90, 50),
+        Device("xc7a100t", "xc7a100tcsg324-1", 63_400, 126_800, 240, 135),
+        Device("xczu3eg", "xczu3eg-sbva484-1-e", 70_560, 141_120, 360, 216),
+        Device("xczu7ev", "xczu7ev-ffvc1156-2-e", 230_400, 460_800, 1_728, 312),
+        Device("xcku115", "xcku115-flva1517-2-e", 663_360, 1_326_720, 5_520, 2_160),
+    )
+}
+
+
+def device(target: str) -> Device:
+    """The device of a part name: one of ``DEVICES``, or a full part number that begins with its name."""
+    wanted = target.lower()
+    for name, found in DEVICES.items():
+        if wanted == name:
+            return found
+        if wanted.startswith(name) and wanted.replace("-", "").isalnum():
+            return Device(name, wanted, found.lut, found.ff, found.dsp, found.bram36)
+    raise ConfigError(f"--target must be, or begin with, one of {listing(DEVICES, 20)}, not {printable(target)}")
