@@ -211,7 +211,8 @@ def fit_shift(step: StepFunction) -> ShiftForm | None:
     if numerator & (numerator - 1) or denominator & (denominator - 1):
         return None
     shift = denominator.bit_length() - numerator.bit_length()
-    if abs(shift) > MAX_SHIFT:
+    reach = max(abs(step.lo), abs(step.hi)).bit_length()
+    if abs(shift) > MAX_SHIFT or reach - shift > MAX_PRODUCT_BITS:
         return None
     scaled = [intercept * (1 << max(shift, 0)) for intercept in linear.intercept]
     if any(offset.denominator != 1 or abs(offset) >= 2**MAX_PRODUCT_BITS for offset in scaled):

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from hwgen.errors import ConfigError, listing, printable
 from hwgen.integer import IntegerCell
 from hwgen.network import Network
 from hwgen.quantizer import FloatArray, IntArray
@@ -32,3 +34,46 @@ def run(network: Network, cell: IntegerCell, inputs: Mapping[str, ArrayLike]) ->
     """Execute the integer model on real inputs; returns each graph output under its ONNX name."""
     codes = encode(network, inputs)
     return decode(network, *cell.run(codes["x"], codes.get("h0"), codes.get("c0")))
+
+
+def read_arrays(network: Network, arguments: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+    """Read ``X.npy`` and ``NAME=F.npy`` arguments; a file without a name is for the input that has none yet."""
+    names = [port.name for port in network.inputs]
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for argument in arguments:
+        name, separator, file = argument.partition("=")
+        if not separator or name not in names:
+            free = [known for known in names if known not in arrays]
+            if separator and not Path(argument).exists():
+                raise ConfigError(f"--input {printable(argument)}: the inputs are {listing(map(printable, names))}")
+            if not free:
+                raise ConfigError(f"--input {printable(argument)}: all {len(names)} inputs are given already")
+            name, file = free[0], argument
+        if name in arrays:
+            raise ConfigError(f"--input: {printable(name)} is given twice")
+        arrays[name] = _read_array(Path(file))
+    return arrays
+
+
+def _read_array(path: Path) -> NDArray[np.generic]:
+    try:
+        # Mapping first: a header that claims more than the file holds is refused before memory is taken.
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except FileNotFoundError as error:
+        raise ConfigError(f"--input {path}: no such file") from error
+    except (OSError, ValueError, EOFError, AttributeError) as error:
+        raise ConfigError(f"--input {path}: not a .npy file of numbers ({error})") from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, FloatArray]) -> None:
+    """Write an .npz file, complete or not at all."""
+    # numpy's own savez would turn names into member names of the archive, slashes included: they stay as they are.
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"--output {path}: cannot be written ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)

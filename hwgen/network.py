@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -152,7 +152,7 @@ class NetworkOutput:
 
 @dataclass(frozen=True)
 class Network:
-    """A whole model: named inputs and outputs around one layer."""
+    """A whole model: named inputs and outputs around one layer.  ``source`` is the file that it was read from."""
 
     name: str
     layer: LstmLayer
@@ -160,6 +160,7 @@ class Network:
     outputs: tuple[NetworkOutput, ...]
     batch_first: bool = False
     warnings: tuple[str, ...] = ()
+    source: bytes = field(default=b"", repr=False, compare=False)
 
     def bind(self, inputs: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
         """Check user arrays against the graph inputs and lay them out by role.

@@ -16,11 +16,13 @@ import numpy as np
 from hwgen.network import Activation
 from hwgen.quantizer import FloatArray, IntArray, IntegerType, Quantizer, RoundingMode
 
-# A float64 estimate of a threshold further than this from an integer needs no exact arithmetic: domains stay below
-# 2^32, so its error stays below 2^32 * 2^-51 = 2^-19.
-_ESTIMATE_MARGIN = 2.0**-16
+# Thresholds are clipped to their domain in the end; further out than this none is told from another.
+_FAR = 2**62
 # Values this near to a rounding boundary, in LSB, are decided in higher precision.
 _ACTIVATION_MARGIN = 1e-9
+# Beyond this argument an activation lies within e^-1000 of its limit, and no boundary lies between: boundaries are
+# multiples of half a scale, so they are the limit itself or at least 2^-1075 away from it.
+_SATURATED = 1000
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,14 @@ def _linear_thresholds(slope: Fraction, intercept: Fraction, doubled: IntArray, 
     largest = int(np.abs(doubled).max(initial=1))
     if a * largest + abs(b) < 2**62 and d < 2**62:
         return (doubled * a + b - inclusive) // d + 1
-    estimate = doubled * float(1 / (2 * slope)) - float(intercept / slope)
+    # Too long for int64: estimate in float64, and decide exactly what lies within the estimate's error of an integer.
+    per_half, origin = float(1 / (2 * slope)), float(intercept / slope)
+    estimate = np.clip(doubled * per_half - origin, -_FAR, _FAR)
+    error = (np.abs(doubled) * per_half + abs(origin)) * 2.0**-51
     result = np.floor(estimate).astype(np.int64) + 1
-    for index in np.flatnonzero(np.abs(estimate - np.rint(estimate)) < _ESTIMATE_MARGIN):
-        result[index] = (int(doubled[index]) * a + b - int(inclusive[index])) // d + 1
+    for index in np.flatnonzero(np.abs(estimate - np.rint(estimate)) <= error):
+        exact = (int(doubled[index]) * a + b - int(inclusive[index])) // d + 1
+        result[index] = min(max(exact, -_FAR), _FAR)
     return result
 
 
@@ -134,6 +140,8 @@ def _activation_codes(
     target_zero, target_scale = target.exact_zero_point(channel), target.exact_scale(channel)
     codes = np.arange(lo, hi + 1)
     scaled = activation((codes - zero) * float(scale)) / float(target_scale) + target_zero
+    # One code beyond the range says as much as a thousand, and a tiny scale could lift a value out of int64.
+    scaled = np.clip(scaled, target.codes.lo - 1.25, target.codes.hi + 1.25)
     result = target.rounding.apply(scaled).astype(np.int64)
     for index in np.flatnonzero(_near_boundary(scaled, target.rounding)):
         argument = (int(codes[index]) - zero) * scale
@@ -158,6 +166,7 @@ def _exact_activation_code(
     if argument == 0:
         centre = Fraction(1, 2) if activation is Activation.SIGMOID else Fraction(0)
         return rounding.apply_exact(centre / scale + zero)
+    argument = min(max(argument, Fraction(-_SATURATED)), Fraction(_SATURATED))
     digits = 40
     while True:
         with decimal.localcontext() as context:

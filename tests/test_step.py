@@ -44,8 +44,7 @@ def activated(activation: Activation, argument: Fraction, digits: int = 60) -> F
     with mpmath.workdps(digits + int(abs(argument))):
         x = mpmath.mpf(argument.numerator) / argument.denominator
         value = mpmath.tanh(x) if activation is Activation.TANH else 1 / (1 + mpmath.exp(-x))
-        mantissa, exponent = value.man_exp
-        return int(mantissa) * Fraction(2) ** int(exponent)
+        return Fraction(*mpmath.libmp.to_rational(value._mpf_))
 
 
 def activation_code(source: Quantizer, activation: Activation, target: Quantizer, code: int, channel: int = 0) -> int:
@@ -120,28 +119,39 @@ def assert_thresholds_exact(step: StepFunction, linear: Linear) -> None:
             assert threshold == step.lo or below < code, f"channel {c}, code {code}: {threshold - 1} gives {below}"
 
 
-@pytest.mark.parametrize("bits", [24, 32, 40])
+@pytest.mark.parametrize("bits", [24, 32])
 @pytest.mark.parametrize("mode", [RoundingMode.ROUND, RoundingMode.FLOOR, RoundingMode.UP])
-def test_thresholds_of_accumulators_up_to_the_widest_are_exact(bits: int, mode: RoundingMode) -> None:
+def test_thresholds_of_wide_accumulators_are_exact(bits: int, mode: RoundingMode) -> None:
     for seed in range(2):
         rng = np.random.default_rng(seed)
         a, b, c = (Fraction(float(np.float32(s))) for s in rng.uniform(0.5, 1, 3))
         slope, half = a * b / c * Fraction(2) ** (13 - bits), 1 << (bits - 1)
         linear = Linear((slope,), (Fraction(float(rng.normal())),), mode, IntegerType(14, True))
-        step = linear_step("step", -half, half - 1, linear)
+        step = linear_step(f"seed {seed}", -half, half - 1, linear)
         assert step.thresholds.size > 5000
         assert_thresholds_exact(step, linear)
 
 
+@pytest.mark.parametrize("seed", [8, 9, 174])
+def test_thresholds_of_40_bit_accumulators_are_exact(seed: int) -> None:
+    # Seeds at which a float64 estimate with a fixed margin of 2^-16 errs.
+    rng = np.random.default_rng(seed)
+    a, b, c = (Fraction(float(np.float32(s))) for s in rng.uniform(0.5, 1, 3))
+    linear = Linear((a * b / c / 2**24,), (Fraction(float(rng.normal())),), RoundingMode.ROUND, IntegerType(16, True))
+    step = linear_step(f"seed {seed}", -(2**39), 2**39 - 1, linear)
+    assert step.thresholds.size > 2**14
+    assert_thresholds_exact(step, linear)
+
+
 def test_thresholds_are_exact_where_the_zero_point_dwarfs_the_slope() -> None:
-    # Boundary and zero point each lie 2^45 accumulator units away, their difference within the domain.
-    for seed in range(300):
+    # Boundary and zero point each lie 2^52 accumulator units away, their difference within the domain.
+    for seed in range(60):
         rng = np.random.default_rng(seed)
         scale = Fraction(float(np.float32(rng.uniform(0.5, 1)))) / Fraction(float(np.float32(rng.uniform(0.5, 1))))
         intercept = 65000 + Fraction(float(np.float32(rng.uniform(-0.5, 0.5))))
-        linear = Linear((scale / 2**29,), (intercept,), RoundingMode.ROUND, IntegerType(16, False))
-        step = linear_step(f"seed {seed}", -(2**31), 2**31, linear)
-        assert step.thresholds.size >= 2
+        linear = Linear((scale / 2**36,), (intercept,), RoundingMode.ROUND, IntegerType(16, False))
+        step = linear_step(f"seed {seed}", -(2**39), 2**39 - 1, linear)
+        assert step.thresholds.size >= 4
         assert_thresholds_exact(step, linear)
 
 

@@ -16,7 +16,7 @@ from hwgen.integer import Interval
 from hwgen.quantizer import IntArray, IntegerType
 from hwgen.schedule import RUN_AHEAD, FoldedProduct, Schedule, signed
 
-_LINE = 112
+_LINE = 100
 _PHRASES = {
     "shift": "clamp(round((a + offset) / 2^{shift}))",
     "multiply": "clamp((a * multiplier + offset) >> {shift})",
@@ -44,6 +44,7 @@ def generate(design: Schedule, origin: str) -> dict[str, str]:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
+    environment.filters["parameters"] = _parameters
     context = _context(design, origin)
     top = context["top"]
     files = {f"lib/{path.name}": path.read_text("utf-8") for path in sorted(resources.hls_library().glob("*.hpp"))}
@@ -71,8 +72,18 @@ def _context(design: Schedule, origin: str) -> dict[str, object]:
     cell, network = design.cell, design.network
     layer = network.layer
     input_sums, totals = signed(design.input_product.sums), signed(design.hidden_product.sums)
+    ports = (*design.inputs, *design.outputs)
+    beats = {"h0": "hidden_beat", "c0": "cell_beat", "y": "hidden_beat", "h_n": "hidden_beat", "c_n": "cell_beat"}
+    codes = {name: f"hls::stream<{beat}>& {name}_codes" for name, beat in beats.items()}
     return {
         "top": top_name(design),
+        "signature": _parameters([f"hls::stream<{p.name}_word>& {p.name}" for p in ports], f"void {top_name(design)}"),
+        "recurrent_parameters": [
+            "hls::stream<sums_beat>& sums",
+            *(codes[port.name] for port in design.inputs if port.name != "x"),
+            "hls::stream<states_beat>& states",
+        ],
+        "select_parameters": ["hls::stream<states_beat>& states", *(codes[port.name] for port in design.outputs)],
         "origin": origin,
         "model": comment(network.name),
         "layer": comment(layer.name),
@@ -115,10 +126,10 @@ def _context(design: Schedule, origin: str) -> dict[str, object]:
         "output_call": _call(cell.output_product.requantize),
         "resize": _resize(design),
         "run_ahead": max(2, min(RUN_AHEAD, design.hidden_product.folds)),
-        "axis": {port.name: f"ap_axiu<{port.bits}, 0, 0, 0>" for port in (*design.inputs, *design.outputs)},
-        "code_types": {port.name: ap_type(port.codes.storage) for port in (*design.inputs, *design.outputs)},
+        "axis": {port.name: f"ap_axiu<{port.bits}, 0, 0, 0>" for port in ports},
+        "code_types": {port.name: ap_type(port.codes.storage) for port in ports},
         "outputs": [port.name for port in design.outputs],
-        "ports": {port.name: port for port in (*design.inputs, *design.outputs)},
+        "ports": {port.name: port for port in ports},
         "period_ns": f"{1000 / design.options.clock_mhz:.3f}",
     }
 
@@ -143,10 +154,13 @@ def _matrix(design: Schedule, product: FoldedProduct) -> dict[str, object]:
 
 
 def _rows(values: IntArray) -> str:
-    """An initializer, nested as the array is, its innermost rows wrapped at the line length."""
-    if values.ndim > 1:
-        return "{\n" + ",\n".join(_indent(_rows(inner)) for inner in values) + "}"
-    return "{" + _wrap([str(int(value)) for value in values]) + "}"
+    """An initializer, nested as the array is; short rows share a line, long ones are wrapped."""
+    if values.ndim == 1:
+        return "{" + _wrap([str(int(value)) for value in values]) + "}"
+    inner = [_rows(row) for row in values]
+    if values.ndim == 2 and not any("\n" in row for row in inner):
+        return "{" + _wrap(inner) + "}"
+    return "{" + ",\n".join(inner).replace("\n", "\n ") + "}"
 
 
 def _wrap(items: Sequence[str]) -> str:
@@ -159,10 +173,6 @@ def _wrap(items: Sequence[str]) -> str:
         line += piece
     lines.append(line.rstrip(", "))
     return "\n ".join(lines)
-
-
-def _indent(text: str) -> str:
-    return "\n".join(" " + line for line in text.split("\n"))
 
 
 def _memory(name: str, values: IntArray) -> Memory:
@@ -189,6 +199,14 @@ def _resize(design: Schedule) -> dict[str, int]:
         "in_beats": design.input_product.folds,
         "out_beats": design.hidden_product.folds,
     }
+
+
+def _parameters(items: Sequence[str], head: str) -> str:
+    """A parameter list after ``head``, one parameter a line, aligned, where a single line would be too long."""
+    line = f"{head}({', '.join(items)})"
+    if len(line) <= 118:
+        return line
+    return f"{head}(" + (",\n" + " " * (len(head) + 1)).join(items) + ")"
 
 
 def _call(certified: Certified) -> str:
@@ -255,7 +273,7 @@ def _constants(name: str, values: IntArray) -> dict[str, object]:
     return {
         "name": name,
         "type": ap_type(kind),
-        "value": f"{int(values[0])}LL" if len(values) == 1 else None,
+        "value": f"{int(values[0])}{'LL' if kind.bits > 32 else ''}" if len(values) == 1 else None,
         "memory": None if len(values) == 1 else _memory(name, values),
     }
 

@@ -19,14 +19,14 @@ _OTHER_DIALECTS = {
 }
 
 
-def load(path: str | Path) -> Network:
-    """Read an ONNX file.
+def load(path: str | Path, name: str | None = None) -> Network:
+    """Read an ONNX file; the network is called ``name``, or as the file without its ending.
 
     Raises ModelError if the file is broken or contradicts itself, UnsupportedError if it is valid but beyond what
     hwgen turns into hardware.
     """
     path = Path(path)
-    model = read_model(path)
+    model, source = read_model(path)
     graph = Graph(model, path.stem)
     check_outputs_live(graph)
     cells = [node for node in graph.nodes if node.op_type == "QuantLSTMCell"]
@@ -39,7 +39,8 @@ def load(path: str | Path) -> Network:
         )
     layer, inputs, batch_first = read_cell(graph, cells[0])
     outputs = tuple(_read_output(graph, name, list(cells[0].output)) for name in graph.outputs)
-    return Network(path.stem, layer, inputs, outputs, batch_first, _warnings(graph, [port.name for port in inputs]))
+    warnings = _warnings(graph, [port.name for port in inputs])
+    return Network(name or path.stem, layer, inputs, outputs, batch_first, warnings, source)
 
 
 def _refuse_without_cell(graph: Graph) -> None:

@@ -145,8 +145,8 @@ def flag(node: onnx.NodeProto, *names: str, default: int | None = None) -> bool:
     return bool(value)
 
 
-def read_model(path: Path) -> onnx.ModelProto:
-    """Parse an ONNX file; raises ModelError for anything that is not a complete one."""
+def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
+    """Parse an ONNX file and return it with its bytes; raises ModelError for anything that is not a complete one."""
     if not path.exists():
         raise ModelError(f"{path}: no such file")
     if not path.is_file():
@@ -157,14 +157,15 @@ def read_model(path: Path) -> onnx.ModelProto:
     if size > MAX_FILE_BYTES:
         raise ModelError(f"{path}: {size} bytes, more than an ONNX file can have (2 GiB)")
     try:
-        model = onnx.ModelProto.FromString(path.read_bytes())
+        source = path.read_bytes()
+        model = onnx.ModelProto.FromString(source)
     except DecodeError as error:
         raise ModelError(f"{path}: not an ONNX file, or a truncated one; export it again") from error
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from error
     if not model.graph.node and not model.graph.output:
         raise ModelError(f"{path}: not an ONNX model: it holds no graph")
-    return model
+    return model, source
 
 
 def check_outputs_live(graph: Graph) -> None:

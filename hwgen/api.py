@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python face of hwgen: what ``import hwgen`` offers beside ``load`` and ``schedule``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from hwgen import project, verify
+from hwgen.schedule import Schedule
+
+
+class Project(project.Project):
+    """A generated project that can verify itself."""
+
+    def verify(
+        self,
+        inputs: Mapping[str, ArrayLike] | ArrayLike | None = None,
+        level: str = "all",
+        sequences: int = 64,
+        seed: int = 1,
+    ) -> dict[str, Any]:
+        """Reference = integer model = simulation: returns what ``hwgen verify`` writes to verify.json.
+
+        ``inputs`` are real arrays by graph input name, or the one array of a model with one input; random sequences
+        by default.
+        """
+        if inputs is not None and not isinstance(inputs, Mapping):
+            inputs = {self.design.network.inputs[0].name: inputs}
+        return verify.verify(self, inputs, level, sequences, seed)
+
+
+def build(design: Schedule, out: str | Path, backend: str = "hls") -> Project:
+    """Write the project of a design to the folder ``out``; see ``hwgen.project.build``."""
+    written = project.build(design, out, backend)
+    return Project(written.path, written.design, written.backends)
+
+
+def open_project(path: str | Path) -> Project:
+    """Read back a project that ``build`` wrote."""
+    found = project.open_project(path)
+    return Project(found.path, found.design, found.backends)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backends: a schedule to {path: text}.  They write nothing themselves."""

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: arguments and messages, no logic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+import hwgen
+from hwgen.errors import HwgenError, ToolError
+
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
+_PATH = click.Path(path_type=Path)
+
+
+class _Commands(click.Group):
+    """Turns hwgen's own errors into one message and exit status 1; anything else is a bug and shows its trace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HwgenError as error:
+            kind = type(error).__name__
+            _err.print(f"[bold red]{kind}[/]: {escape(str(error))}", soft_wrap=True)
+            if isinstance(error, ToolError) and error.log:
+                _err.print(escape(f"(the tool printed {len(error.log.splitlines())} lines; the last are above)"))
+            ctx.exit(1)
+
+
+def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs to read.")(function)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(hwgen.__version__, prog_name="hwgen")
+def main() -> None:
+    """Quantized recurrent networks to FPGA hardware, exactly.
+
+    \b
+    hwgen inspect model.onnx                 what is in the model, what will be generated
+    hwgen build model.onnx -o project        an HLS project for it
+    hwgen verify project                     reference = integer model = C simulation, in every code
+    """
+
+
+@main.command(epilog="Example: hwgen inspect model.onnx")
+@click.argument("model", type=_PATH)
+@_json_option
+def inspect(model: Path, as_json: bool) -> None:
+    """Show layers, quantizers, accumulator ranges, step functions, and what would be generated."""
+    from hwgen.report import describe, print_description
+
+    description = describe(hwgen.schedule(hwgen.load(model)))
+    if as_json:
+        click.echo(json.dumps(description, indent=2))
+    else:
+        print_description(description, _out)
+
+
+@main.command(epilog="Example: hwgen run model.onnx --input x.npy --output y.npz")
+@click.argument("model", type=_PATH)
+@click.option("--input", "inputs", multiple=True, required=True, metavar="[NAME=]X.npy", help="A graph input.")
+@click.option("--output", type=_PATH, required=True, metavar="Y.npz", help="Graph outputs by name, as real values.")
+def run(model: Path, inputs: tuple[str, ...], output: Path) -> None:
+    """Execute the integer model: what the hardware computes, as real values."""
+    from hwgen import host
+    from hwgen.lowering import lower
+
+    network = hwgen.load(model)
+    with _err.status("running the integer model"):
+        results = host.run(network, lower(network), host.read_arrays(network, inputs))
+    host.write_arrays(output, results)
+    for name, array in results.items():
+        _out.print(f"{escape(name)}: {list(array.shape)}")
+
+
+@main.command(epilog="Example: hwgen build model.onnx -o project --target xc7z020 --clock 100 --steps-per-second 500000")
+@click.argument("model", type=_PATH)
+@click.option("-o", "--output", type=_PATH, required=True, metavar="DIR", help="The project's folder.")
+@click.option("--backend", default="hls", show_default=True, help="hls, or all.")
+@click.option("--target", default="xc7z020", show_default=True, metavar="PART", help="FPGA part.")
+@click.option("--clock", default=100.0, show_default=True, metavar="MHZ", help="Clock frequency.")
+@click.option("--folding", type=_PATH, metavar="F.json", help="PE and SIMD, as in a project's folding.json.")
+@click.option("--steps-per-second", type=float, metavar="N", help="Choose the smallest folding that reaches this rate.")
+@click.option("--max-length", type=int, metavar="T", help="Longest sequence of a reversed layer (default 512).")
+@click.option("--streaming", is_flag=True, help="Keep the state across sequences, for endless streams.")
+@click.option("--outputs", metavar="LIST", help="Of sequence,last_hidden,last_cell (default: sequence).")
+@_json_option
+def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
+    """Generate a hardware project."""
+    from hwgen.report import print_build
+    from hwgen.schedule import Folding
+
+    folding, outputs = options["folding"], options["outputs"]
+    with _err.status("lowering and certifying"):
+        design = hwgen.schedule(
+            hwgen.load(model),
+            target=options["target"],
+            clock_mhz=options["clock"],
+            folding=Folding.read(folding) if folding else None,
+            steps_per_second=options["steps_per_second"],
+            streaming=options["streaming"],
+            max_length=options["max_length"],
+            outputs=tuple(outputs.split(",")) if outputs else None,
+        )
+        project = hwgen.build(design, output, options["backend"])
+    if as_json:
+        click.echo(json.dumps({"project": str(project.path), **design.to_dict()}, indent=2))
+    else:
+        print_build(project.path, design, _out)
+
+
+@main.command(epilog="Example: hwgen verify project --level csim --sequences 200 --seed 7")
+@click.argument("project", type=_PATH)
+@click.option("--level", default="all", show_default=True, help="csim, or all.")
+@click.option("--input", "inputs", multiple=True, metavar="[NAME=]X.npy", help="Real inputs instead of random codes.")
+@click.option("--sequences", default=64, show_default=True, metavar="N", help="Random sequences, back to back.")
+@click.option("--seed", default=1, show_default=True, metavar="S", help="Seed of sequences and stalls.")
+@_json_option
+def verify(project: Path, level: str, inputs: tuple[str, ...], sequences: int, seed: int, as_json: bool) -> None:
+    """Compare the float64 reference, the integer model and the simulations; exit status 1 on any mismatch."""
+    from hwgen import host
+    from hwgen.report import print_verification
+    from hwgen.verify import verify as run_verification
+
+    opened = hwgen.open_project(project)
+    arrays = host.read_arrays(opened.design.network, inputs) if inputs else None
+    with _err.status("verifying") as status:
+        report = run_verification(opened, arrays, level, sequences, seed, progress=status.update)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        print_verification(report, _out)
+    if not report["passed"]:
+        raise SystemExit(1)
+
+

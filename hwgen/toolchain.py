@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds and runs the tools of others; what is missing or fails is a ToolError that says what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from hwgen.errors import ToolError
+
+_AP_TYPES = Path("codegen/hls/source/ap_types/include")
+
+
+def cxx_compiler() -> str:
+    """A C++ compiler: g++, or clang++ where there is no g++."""
+    for name in ("g++", "clang++"):
+        found = shutil.which(name)
+        if found:
+            return found
+    raise ToolError("g++ is not on the PATH; install it (Debian: apt-get install g++; Fedora: dnf install gcc-c++)")
+
+
+def ap_types() -> Path:
+    """The folder of Xilinx's ap_int.h, which the da4ml package ships."""
+    spec = importlib.util.find_spec("da4ml")
+    for root in (spec.submodule_search_locations or ()) if spec else ():
+        if (Path(root) / _AP_TYPES / "ap_int.h").is_file():
+            return Path(root) / _AP_TYPES
+    raise ToolError("Xilinx's ap_int.h was not found; install it with: pip install 'hwgen[sim]'")
+
+
+def run(command: Sequence[str], what: str, cwd: Path | None = None, timeout: float = 3600.0) -> str:
+    """Run a tool to its end and return what it printed; raises ToolError if it fails or takes too long."""
+    try:
+        result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+    except FileNotFoundError as error:
+        raise ToolError(f"{what}: {command[0]} is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"{what}: no result after {timeout:.0f} s", str(error.stdout or "")) from error
+    if result.returncode != 0:
+        log = result.stdout + result.stderr
+        tail = "\n".join(log.strip().splitlines()[-12:])
+        raise ToolError(f"{what} failed (exit status {result.returncode}):\n{tail}", log)
+    return result.stdout
