@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """hwgen: quantized recurrent networks, from Brevitas' ONNX to FPGA hardware that computes exactly the same.
 
-    network = hwgen.load("model.onnx")
-    y = network.run({"x": x})
-    design = hwgen.schedule(network, target="xc7z020", clock_mhz=100)
-    project = hwgen.build(design, "out")
-    report = project.verify()
+network = hwgen.load("model.onnx")
+y = network.run({"x": x})
+design = hwgen.schedule(network, target="xc7z020", clock_mhz=100)
+project = hwgen.build(design, "out")
+report = project.verify()
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 # Eager, since the function ``schedule`` must win over the module of the same name.
-from hwgen.api import Project, build, open_project  # noqa: E402
-from hwgen.frontend import load  # noqa: E402
-from hwgen.schedule import Folding, Schedule, schedule  # noqa: E402
+from hwgen.api import Project, build, open_project
+from hwgen.frontend import load
+from hwgen.network import Network
+from hwgen.schedule import Folding, Schedule, schedule
 
-__all__ = ["Folding", "Project", "Schedule", "__version__", "build", "load", "open_project", "schedule"]
+__all__ = ["Folding", "Network", "Project", "Schedule", "__version__", "build", "load", "open_project", "schedule"]

@@ -41,7 +41,7 @@ def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(hwgen.__version__, prog_name="hwgen")
 def main() -> None:
-    """Quantized recurrent networks to FPGA hardware, exactly.
+    r"""Quantized recurrent networks to FPGA hardware, exactly.
 
     \b
     hwgen inspect model.onnx                 what is in the model, what will be generated
@@ -81,7 +81,9 @@ def run(model: Path, inputs: tuple[str, ...], output: Path) -> None:
         _out.print(f"{escape(name)}: {list(array.shape)}")
 
 
-@main.command(epilog="Example: hwgen build model.onnx -o project --target xc7z020 --clock 100 --steps-per-second 500000")
+@main.command(
+    epilog="Example: hwgen build model.onnx -o project --target xc7z020 --clock 100 --steps-per-second 500000"
+)
 @click.argument("model", type=_PATH)
 @click.option("-o", "--output", type=_PATH, required=True, metavar="DIR", help="The project's folder.")
 @click.option("--backend", default="hls", show_default=True, help="hls, or all.")
@@ -140,5 +142,3 @@ def verify(project: Path, level: str, inputs: tuple[str, ...], sequences: int, s
         print_verification(report, _out)
     if not report["passed"]:
         raise SystemExit(1)
-
-

@@ -34,10 +34,10 @@ class ToolError(HwgenError):
 
 
 def printable(name: str, limit: int = 80) -> str:
-    """A name from a model as one short line of ASCII that is safe to print, and safe in a comment.
+    r"""A name from a model as one short line of ASCII that is safe to print, and safe in a comment.
 
-    >>> printable("a\\nb")
-    "'a\\\\nb'"
+    >>> printable("a\nb")
+    "'a\\nb'"
     """
     shown = ascii(name)
     return shown if len(shown) <= limit else shown[: limit - 4] + "...'"

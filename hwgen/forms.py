@@ -307,6 +307,8 @@ class _MultiplyProblem:
                 return None
             if (multiplier * self.reach).bit_length() + 2 > MAX_PRODUCT_BITS:
                 return None
+            if int(np.abs(self.ranks).max()).bit_length() + shift > MAX_PRODUCT_BITS:
+                return None
             lower, upper = self.bounds(multiplier, shift)
             j, k = lower.argmax(axis=1), upper.argmin(axis=1)
             rows = np.arange(len(lower))

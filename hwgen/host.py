@@ -25,9 +25,7 @@ def encode(network: Network, inputs: Mapping[str, ArrayLike]) -> dict[str, IntAr
 def decode(network: Network, sequence: IntArray, h: IntArray, c: IntArray) -> dict[str, FloatArray]:
     """Codes of the layer to the graph's outputs as real values, by ONNX name and in the graph's layout."""
     layer = network.layer
-    return network.present(
-        layer.output.dequantize(sequence), layer.output.dequantize(h), layer.cell.dequantize(c)
-    )
+    return network.present(layer.output.dequantize(sequence), layer.output.dequantize(h), layer.cell.dequantize(c))
 
 
 def run(network: Network, cell: IntegerCell, inputs: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:

@@ -181,7 +181,7 @@ def accumulate_range(weights: IntArray, codes: IntegerType) -> tuple[IntArray, I
 
 
 def _dot(x: IntArray, weights: IntArray) -> IntArray:
-    """x @ weights.T by way of float64, which is exact here: every partial sum stays far below 2^53."""
+    """X @ weights.T by way of float64, which is exact here: every partial sum stays far below 2^53."""
     product: FloatArray = x.astype(np.float64) @ weights.T.astype(np.float64)
     return product.astype(np.int64)
 

@@ -37,7 +37,9 @@ def lower(network: Network) -> IntegerCell:
         forget_zero = forget_quantizer.exact_zero_point(0)
     cell = _interval(layer.cell.codes)
     cell_zero = layer.cell.exact_zero_point(0)
-    kept = _product("forget_product", (forget, forget_zero, forget_quantizer), (cell, cell_zero, layer.cell), layer.cell)
+    kept = _product(
+        "forget_product", (forget, forget_zero, forget_quantizer), (cell, cell_zero, layer.cell), layer.cell
+    )
     added = _product(
         "input_product",
         (codes["input"], act["input"].exact_zero_point(0), act["input"]),

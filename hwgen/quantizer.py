@@ -14,6 +14,7 @@ from hwgen.errors import ModelError, printable
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 class RoundingMode(enum.Enum):
@@ -60,7 +61,7 @@ class RoundingMode(enum.Enum):
         whole = np.floor(magnitude)
         return sign * (whole + (magnitude - whole > 0.5))
 
-    def boundary(self, code: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
+    def boundary(self, code: IntArray) -> tuple[IntArray, BoolArray]:
         """Where real numbers start to round to ``code`` or above.
 
         Returns (doubled, inclusive): a real v rounds to at least ``code`` exactly if v > doubled / 2, or if

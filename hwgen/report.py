@@ -91,9 +91,11 @@ def _accumulator(gate: IntegerGate) -> dict[str, Any]:
 def print_description(description: dict[str, Any], out: Console) -> None:
     """Show ``describe`` as tables."""
     layer = description["layer"]
-    out.print(f"[bold]{escape(printable(description['model']))}[/]: {layer['kind']}, {layer['input_size']} inputs, "
-              f"{layer['hidden_size']} units{', reversed' if layer['reverse'] else ''}, {layer['weights']:,} weights "
-              f"in {layer['weight_bits']:,} bits")
+    out.print(
+        f"[bold]{escape(printable(description['model']))}[/]: {layer['kind']}, {layer['input_size']} inputs, "
+        f"{layer['hidden_size']} units{', reversed' if layer['reverse'] else ''}, {layer['weights']:,} weights "
+        f"in {layer['weight_bits']:,} bits"
+    )
     names = ", ".join(f"{escape(printable(port['name']))} ({port['role']})" for port in description["inputs"])
     shows = ", ".join(f"{escape(printable(port['name']))} ({port['shows']})" for port in description["outputs"])
     out.print(f"inputs {names}; outputs {shows}{'; batch first' if description['batch_first'] else ''}\n")
@@ -110,8 +112,14 @@ def print_description(description: dict[str, Any], out: Console) -> None:
     out.print()
     table = Table("step function", "form", "functions", "domain", "thresholds", "", box=None, pad_edge=False)
     for entry in description["step_functions"]:
-        table.add_row(entry["name"], entry["form"], str(entry["channels"]), _range(entry["domain"]),
-                      f"{entry['thresholds']:,}", "proven" if entry["proven"] else "[red]refuted[/]")
+        table.add_row(
+            entry["name"],
+            entry["form"],
+            str(entry["channels"]),
+            _range(entry["domain"]),
+            f"{entry['thresholds']:,}",
+            "proven" if entry["proven"] else "[red]refuted[/]",
+        )
     out.print(table)
     out.print("\nwithout further options, [bold]hwgen build[/] would generate:")
     _print_schedule(description["default_schedule"], out)
@@ -131,37 +139,53 @@ def _range(interval: list[int]) -> str:
 
 def _print_schedule(data: dict[str, Any], out: Console) -> None:
     cycles, folding = data["cycles"], data["folding"]
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_row(
+        "time step",
+        f"about {cycles['step_estimate']} cycles ({cycles['hidden_product']} + pipeline {cycles['depth_estimate']}): "
+        f"{cycles['steps_per_second_estimate']:,.0f} steps/s",
+    )
+    table.add_row("device", f"{data['target']['part']} at {data['clock_mhz']:g} MHz")
     for name in ("input", "hidden"):
         fold = folding[name]
-        out.print(f"  {name} product   PE {fold['pe']} x SIMD {fold['simd']}, {cycles[f'{name}_product']} cycles")
-    out.print(f"  time step       about {cycles['step_estimate']} cycles ({cycles['hidden_product']} + pipeline "
-              f"{cycles['depth_estimate']}), {cycles['steps_per_second_estimate']:,.0f} steps/s at "
-              f"{data['clock_mhz']:g} MHz on {data['target']['part']}")
+        table.add_row(f"{name} product", f"PE {fold['pe']} x SIMD {fold['simd']}, {cycles[f'{name}_product']} cycles")
     for memory in data["memories"]:
-        out.print(f"  {memory['name']:<15} {memory['banks']} banks x {memory['words']} words x "
-                  f"{memory['word_bits']} bits")
+        table.add_row(
+            memory["name"].replace("_", " "),
+            f"{memory['banks']} banks x {memory['words']} words x {memory['word_bits']} bits",
+        )
     for port in data["ports"]:
-        out.print(f"  {port['name']:<3} {port['direction']:<3}         {port['tdata_bits']} bit AXI4-Stream: "
-                  f"{port['beats']} beats of {port['lanes']} x {port['codes']}, {port['what']}")
+        table.add_row(
+            f"{port['name']} ({port['direction']})",
+            f"{port['what']}: {port['beats']} beats of {port['lanes']} x {port['codes']}, {port['tdata_bits']} bits",
+        )
+    out.print(table)
 
 
 def print_build(path: Path, design: Schedule, out: Console) -> None:
     """Show what was written and what to do next."""
     cell = design.cell
     thresholds = sum(certified.proof.thresholds for _, certified in cell.steps())
-    out.print(f"[bold]{escape(str(path))}[/]: HLS project, {len(list(cell.steps()))} step functions proven on all "
-              f"{thresholds:,} thresholds")
+    out.print(
+        f"[bold]{escape(str(path))}[/]: HLS project, {len(list(cell.steps()))} step functions proven on all "
+        f"{thresholds:,} thresholds"
+    )
     _print_schedule(design.to_dict(), out)
-    out.print(f"next: hwgen verify {escape(str(path))}        (then: make -C {escape(str(path))}/hls hls, with Vitis)")
+    out.print(f"next: hwgen verify {escape(str(path))}", soft_wrap=True)
 
 
 def print_verification(report: dict[str, Any], out: Console) -> None:
     """Show verify.json."""
-    names = {"integer": "float64 reference = integer model", "csim": "integer model = C simulation of the HLS code"}
-    table = Table("comparison", "sequences", "steps", "codes", "mismatches", box=None, pad_edge=False)
+    names = {"integer": "float64 reference = integer model", "csim": "integer model = HLS C simulation"}
+    table = Table(f"{report['input']} input", "sequences", "steps", "codes", "mismatches", box=None, pad_edge=False)
     for level, entry in report["levels"].items():
         wrong = entry["mismatches"]
-        table.add_row(names[level], f"{entry['sequences']:,}", f"{entry['steps']:,}", f"{entry['codes']:,}",
-                      f"[{'red' if wrong else 'green'}]{wrong:,}[/]")
+        table.add_row(
+            names[level],
+            f"{entry['sequences']:,}",
+            f"{entry['steps']:,}",
+            f"{entry['codes']:,}",
+            f"[{'red' if wrong else 'green'}]{wrong:,}[/]",
+        )
     out.print(table)
     out.print("[green]every code equal[/]" if report["passed"] else "[bold red]NOT equal[/]")

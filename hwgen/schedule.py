@@ -127,6 +127,11 @@ class Port:
         return -(-self.codes.bits // 8) * 8
 
     @property
+    def width(self) -> int:
+        """Codes of one vector."""
+        return self.lanes * self.beats
+
+    @property
     def bits(self) -> int:
         """TDATA width."""
         return self.lane_bits * self.lanes
@@ -262,7 +267,9 @@ def schedule(
     cell = lower(network)
     options = _check_options(network, device(target), clock_mhz, streaming, max_length, outputs)
     if folding is not None and steps_per_second is not None:
-        raise ConfigError("--folding and --steps-per-second exclude each other: the rate is what a folding follows from")
+        raise ConfigError(
+            "--folding and --steps-per-second exclude each other: the rate is what a folding follows from"
+        )
     if folding is None:
         folding = _derive_folding(cell, clock_mhz, steps_per_second)
     _check_folding(cell, folding)
@@ -272,11 +279,15 @@ def schedule(
     hidden_product = _fold(cell, "hidden", folding.hidden_pe, folding.hidden_simd)
     ports = {
         Source.SEQUENCE.value: Port("y", "out", "hidden state of every time step", cell.hidden, units, h // units),
-        Source.LAST_HIDDEN.value: Port("h_n", "out", "hidden state after the last step", cell.hidden, units, h // units),
+        Source.LAST_HIDDEN.value: Port(
+            "h_n", "out", "hidden state after the last step", cell.hidden, units, h // units
+        ),
         Source.LAST_CELL.value: Port("c_n", "out", "cell state after the last step", cell.cell, units, h // units),
     }
     inputs = [
-        Port("x", "in", "input of every time step", cell.input, folding.input_simd, cell.input_size // folding.input_simd)
+        Port(
+            "x", "in", "input of every time step", cell.input, folding.input_simd, cell.input_size // folding.input_simd
+        )
     ]
     if cell.initial_hidden is None:
         inputs.append(Port("h0", "in", "initial hidden state of a sequence", cell.hidden, units, h // units))
@@ -334,8 +345,10 @@ def _fold(cell: IntegerCell, name: str, pe: int, simd: int) -> FoldedProduct:
     rows, columns = matrix.shape
     weights = matrix.reshape(rows // pe, pe, columns // simd, simd).transpose(1, 0, 2, 3).reshape(pe, -1, simd)
     types = [gate.weight for gate in cell.gates]
-    widest = types[0] if all(t == types[0] for t in types) else IntegerType.holding(
-        min(t.storage.lo for t in types), max(t.storage.hi for t in types)
+    widest = (
+        types[0]
+        if all(t == types[0] for t in types)
+        else IntegerType.holding(min(t.storage.lo for t in types), max(t.storage.hi for t in types))
     )
     ranges = [gate.input_sum if name == "input" else gate.total for gate in cell.gates]
     sums = Interval(min(r.lo for r in ranges), max(r.hi for r in ranges))

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from hwgen.network import Activation
-from hwgen.quantizer import FloatArray, IntArray, IntegerType, Quantizer, RoundingMode
+from hwgen.quantizer import BoolArray, FloatArray, IntArray, IntegerType, Quantizer, RoundingMode
 
 # Thresholds are clipped to their domain in the end; further out than this none is told from another.
 _FAR = 2**62
@@ -98,7 +98,7 @@ def linear_step(name: str, lo: int, hi: int, linear: Linear) -> StepFunction:
     return StepFunction(name, lo, hi, first, _merge(thresholds), linear)
 
 
-def _linear_thresholds(slope: Fraction, intercept: Fraction, doubled: IntArray, inclusive: IntArray) -> IntArray:
+def _linear_thresholds(slope: Fraction, intercept: Fraction, doubled: IntArray, inclusive: BoolArray) -> IntArray:
     """The least integer a with slope * a + intercept beyond each boundary doubled / 2.
 
     From slope * a + intercept >= d / 2 follows a >= (d * A + B) / D with the integers below, where > takes the place
@@ -139,7 +139,7 @@ def _activation_codes(
     zero, scale = source.exact_zero_point(channel), source.exact_scale(channel)
     target_zero, target_scale = target.exact_zero_point(channel), target.exact_scale(channel)
     codes = np.arange(lo, hi + 1)
-    scaled = activation((codes - zero) * float(scale)) / float(target_scale) + target_zero
+    scaled = activation((codes - zero).astype(np.float64) * float(scale)) / float(target_scale) + target_zero
     # One code beyond the range says as much as a thousand, and a tiny scale could lift a value out of int64.
     scaled = np.clip(scaled, target.codes.lo - 1.25, target.codes.hi + 1.25)
     result = target.rounding.apply(scaled).astype(np.int64)
@@ -149,7 +149,7 @@ def _activation_codes(
     return np.clip(result, target.codes.lo, target.codes.hi)
 
 
-def _near_boundary(scaled: FloatArray, rounding: RoundingMode) -> IntArray:
+def _near_boundary(scaled: FloatArray, rounding: RoundingMode) -> BoolArray:
     to_nearest = rounding in (RoundingMode.ROUND, RoundingMode.HALF_UP, RoundingMode.HALF_DOWN)
     shifted = scaled + 0.5 if to_nearest else scaled
     return np.abs(shifted - np.rint(shifted)) < _ACTIVATION_MARGIN

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -116,7 +117,7 @@ def _evaluate(run: _Run, cell: IntegerCell, streaming: bool, sequences: Sequence
     if streaming:
         h: IntArray | None = None
         c: IntArray | None = None
-        for index, (begin, end) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+        for index, (begin, end) in enumerate(itertools.pairwise(starts)):
             part, h, c = run(x[begin:end, np.newaxis], h, c)
             y[begin:end], h_n[index], c_n[index] = part[:, 0], h[0], c[0]
         return Results(y, h_n, c_n)

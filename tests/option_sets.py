@@ -51,7 +51,7 @@ def _all(suffix: str, value: object, *names: str) -> dict[str, Any]:
 
 
 _ACTIVATIONS = ("io", "gate_acc", "sigmoid", "tanh", "cell_state")
-_FIXED_POINT = {
+_FIXED_POINT: dict[str, str | None] = {
     "weight_quant": "Int8WeightPerTensorFixedPoint",
     "io_quant": "Int8ActPerTensorFixedPoint",
     "gate_acc_quant": "Int8ActPerTensorFixedPoint",
@@ -132,8 +132,7 @@ def make_module(option_set: OptionSet, size: tuple[int, int] = SIZE, seed: int =
     """A QuantLSTM in eval mode, its activation scales taken from seeded random data."""
     torch.manual_seed(seed)
     chosen = {
-        name: None if quantizer is None else _quantizer(quantizer)
-        for name, quantizer in option_set.quantizers.items()
+        name: None if quantizer is None else _quantizer(quantizer) for name, quantizer in option_set.quantizers.items()
     }
     with quiet():
         module = QuantLSTM(*size, **option_set.options, **chosen)

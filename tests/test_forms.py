@@ -30,20 +30,24 @@ from hwgen.forms import (
 from hwgen.quantizer import IntArray, IntegerType, RoundingMode
 from hwgen.step import Linear, StepFunction, linear_step
 
+UINT16 = IntegerType(16, False)
+
 
 def domain(step: StepFunction) -> IntArray:
     column = np.arange(step.lo, step.hi + 1)[:, np.newaxis]
     return np.ascontiguousarray(np.broadcast_to(column, (step.size, step.channels)))
 
 
+def real_code(linear: Linear, a: int, channel: int = 0) -> int:
+    return quantized(linear.slope[channel] * a + linear.intercept[channel], linear.rounding, linear.codes)
+
+
 def real_codes(step: StepFunction) -> IntArray:
     """The definition of a uniform step on its whole domain, from fractions alone: [domain, channels]."""
     linear = step.linear
     assert linear is not None
-    return np.array([
-        [quantized(linear.slope[c] * a + linear.intercept[c], linear.rounding, linear.codes) for c in range(step.channels)]
-        for a in range(step.lo, step.hi + 1)
-    ])
+    arguments = range(step.lo, step.hi + 1)
+    return np.array([[real_code(linear, a, c) for c in range(step.channels)] for a in arguments])
 
 
 def uniform(slope: Fraction, lo: int, hi: int, codes: IntegerType, intercept: Fraction = Fraction(0)) -> StepFunction:
@@ -110,7 +114,7 @@ def test_multipliers_beyond_32_bits_equal_python_integers(seed: int, channels: i
         m, offset = (int(constants[c % len(constants)]) for constants in (form.multiplier, form.offset))
         exact = [min(max((int(v) * m + offset) >> form.shift, form.lo), form.hi) for v in values[:, c]]
         np.testing.assert_array_equal(got[:, c], exact, f"channel {c}")
-        wanted = [quantized(slopes[c] * int(v) + intercepts[c], linear.rounding, linear.codes) for v in values[:2000, c]]
+        wanted = [real_code(linear, int(v), c) for v in values[:2000, c]]
         np.testing.assert_array_equal(got[:2000, c], wanted, f"channel {c}")
 
 
@@ -163,7 +167,8 @@ def test_prove_catches_every_threshold_moved_by_one(seed: int, by: int) -> None:
 @pytest.mark.parametrize("by", [-1, 1])
 def test_prove_catches_a_threshold_moved_in_one_channel_of_many(by: int) -> None:
     rng = np.random.default_rng(0)
-    step = StepFunction("step", 0, 5000, -4, np.sort(rng.choice(np.arange(1, 2500) * 2, (20, 15), replace=False), axis=1))
+    thresholds = rng.choice(np.arange(1, 2500) * 2, (20, 15), replace=False)
+    step = StepFunction("step", 0, 5000, -4, np.sort(thresholds, axis=1))
     form = fit_search(step)
     for channel in range(20):
         moved = step.thresholds.copy()
@@ -285,6 +290,17 @@ def test_fit_multiply_finds_the_smallest_shift_and_for_it_the_smallest_multiplie
     assert sum(count for shift, count in shifts.items() if shift >= 4) >= 10, shifts
 
 
+@pytest.mark.parametrize(("seed", "bits"), [(1, 25), (12, 25), (12, 26), (12, 27)])
+def test_fit_multiply_never_returns_what_overflows_64_bits(seed: int, bits: int) -> None:
+    # Codes near 2^16 that need a shift of 47: the offset is near 2^63, and one end of the domain wraps.
+    rng = np.random.default_rng(seed)
+    a, b, c = (Fraction(float(np.float32(s))) for s in rng.uniform(0.5, 1, 3))
+    linear = Linear((a * b / c / 2**17,), (65535 + Fraction(float(rng.uniform(-0.5, 0.5))),), MODES[seed % 7], UINT16)
+    step = linear_step("step", -(2**bits), 2**bits, linear)
+    form = fit_multiply(step)
+    assert form is None or prove(form, step).holds
+
+
 def test_no_multiplier_is_claimed_where_the_code_of_zero_is_twice_as_wide() -> None:
     # Rounding towards zero has one long step in the middle of equal ones: no line cuts that.
     linear = Linear((Fraction(1, 37),), (Fraction(0),), RoundingMode.DOWN, IntegerType(8, True))
@@ -296,19 +312,17 @@ def test_no_multiplier_is_claimed_where_the_code_of_zero_is_twice_as_wide() -> N
 
 
 @pytest.mark.parametrize(
-    ("linear", "why"),
+    ("slopes", "intercepts"),
     [
-        (Linear((Fraction(3, 8),), (Fraction(0),), RoundingMode.ROUND, IntegerType(4, True)), "slope 3/8"),
-        (Linear((Fraction(1, 8),), (Fraction(1, 16),), RoundingMode.ROUND, IntegerType(4, True)), "offset off the grid"),
-        (Linear((Fraction(2),), (Fraction(1, 2),), RoundingMode.ROUND, IntegerType(4, True)), "offset off the grid"),
-        (
-            Linear((Fraction(1, 8), Fraction(1, 4)), (Fraction(0),) * 2, RoundingMode.ROUND, IntegerType(4, True)),
-            "two slopes",
-        ),
+        ((Fraction(3, 8),), (Fraction(0),)),  # not a power of two
+        ((Fraction(1, 8),), (Fraction(1, 16),)),  # offset off the grid
+        ((Fraction(2),), (Fraction(1, 2),)),  # offset off the grid
+        ((Fraction(1, 8), Fraction(1, 4)), (Fraction(0), Fraction(0))),  # two shifts
     ],
 )
-def test_fit_shift_refuses_what_no_shift_can_do(linear: Linear, why: str) -> None:
-    assert fit_shift(linear_step(why, -50, 50, linear)) is None
+def test_fit_shift_refuses_what_no_shift_can_do(slopes: tuple[Fraction], intercepts: tuple[Fraction]) -> None:
+    linear = Linear(slopes, intercepts, RoundingMode.ROUND, IntegerType(4, True))
+    assert fit_shift(linear_step("step", -50, 50, linear)) is None
 
 
 def test_a_step_without_linear_origin_is_never_a_shift_or_a_multiply() -> None:
@@ -328,7 +342,7 @@ def test_choose_returns_a_proven_form_among_the_kinds_asked_for() -> None:
         assert isinstance(certified, Certified)
         assert certified.proof.holds
         some = rng.integers(step.lo, step.hi + 1, 300)
-        wanted = [quantized(linear.slope[0] * int(a) + linear.intercept[0], linear.rounding, linear.codes) for a in some]
+        wanted = [real_code(linear, int(a)) for a in some]
         np.testing.assert_array_equal(certified.form.evaluate(some[:, np.newaxis])[:, 0], wanted, f"seed {seed}")
         assert isinstance(choose(step, ("search",)).form, SearchForm)
     assert min(kinds[kind] for kind in ("shift", "multiply", "search")) >= 3, kinds

@@ -31,9 +31,7 @@ DECIMAL = {
 
 def qonnx_codes(quantizer: Quantizer, values: FloatArray) -> FloatArray:
     codes, scale, zero = quantizer.codes, np.float64(quantizer.scale[0]), np.float64(quantizer.zero_point[0])
-    real = int_quant(
-        values, scale, zero, np.float64(codes.bits), codes.signed, codes.narrow, quantizer.rounding.value
-    )
+    real = int_quant(values, scale, zero, np.float64(codes.bits), codes.signed, codes.narrow, quantizer.rounding.value)
     return np.asarray(np.rint(real / scale + zero), np.float64)
 
 
@@ -77,7 +75,7 @@ def test_boundary_is_where_qonnx_starts_to_round_to_the_code(mode: RoundingMode)
     for code, doubled, inclusive in zip(codes, *mode.boundary(codes), strict=True):
         reached = resolve_rounding_mode(mode.value)(EIGHTHS) >= code
         np.testing.assert_array_equal(
-            (2 * EIGHTHS > doubled) | (bool(inclusive) & (2 * EIGHTHS == doubled)), reached, f"code {code}"
+            (doubled < 2 * EIGHTHS) | (bool(inclusive) & (doubled == 2 * EIGHTHS)), reached, f"code {code}"
         )
 
 

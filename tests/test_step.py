@@ -222,8 +222,8 @@ def test_a_value_within_1e_12_lsb_of_a_boundary_is_decided_as_by_mpmath(activati
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("activation", list(Activation))
 @pytest.mark.parametrize("reach", [1.0, 20.0, 64.0])
-def test_saturated_activations_never_reach_their_limits(activation: Activation, mode: RoundingMode, reach: float) -> None:
-    # 1 / scale is an integer: only the strict inequality tanh < 1 tells FLOOR and DOWN what to do, > 0 tells CEIL and UP.
+def test_saturated_activations_never_reach_limits(activation: Activation, mode: RoundingMode, reach: float) -> None:
+    # 1 / scale is an integer: only tanh < 1, strictly, tells FLOOR and DOWN what to do; sigmoid > 0 tells CEIL and UP.
     codes = IntegerType(5, True)
     source = Quantizer((reach,), (0,), codes)
     target = Quantizer((2.0**-5,), (3,), IntegerType(8, True), mode)

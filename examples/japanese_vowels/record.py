@@ -38,8 +38,9 @@ def export(lstm: QuantLSTM, steps: int, path: Path) -> None:
     lstm.eval()
     example = torch.zeros(steps, 1, lstm.layers[0][0].input_size)
     # dynamo=False: torch's newer exporter silently writes a graph without the LSTM.
-    export_qonnx(lstm, args=example, export_path=str(path), dynamo=False,
-                 input_names=["x"], output_names=["y", "h_n", "c_n"])
+    export_qonnx(
+        lstm, args=example, export_path=str(path), dynamo=False, input_names=["x"], output_names=["y", "h_n", "c_n"]
+    )
     _check_nodes(onnx.load(path))
 
 

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import record
 import torch
+import vowels
 from brevitas.nn import QuantLSTM
 from brevitas.quant import Int8ActPerTensorFloatMinMaxInit, Uint8ActPerTensorFloatMaxInit
 from torch import Tensor, nn
-
-import record
-import vowels
 from vowels import FEATURES, SPEAKERS, Utterances
 
 SEED = 0
@@ -69,12 +68,22 @@ def quant_lstm() -> QuantLSTM:
     """
     signed, unsigned = Int8ActPerTensorFloatMinMaxInit, Uint8ActPerTensorFloatMaxInit
     return QuantLSTM(
-        FEATURES, HIDDEN,
-        io_quant=signed, io_min_val=-2.0, io_max_val=2.0,  # The data lies in -1.9..2.3, hidden states in -1..1.
-        gate_acc_quant=signed, gate_acc_min_val=-6.0, gate_acc_max_val=6.0,  # Beyond 6 a sigmoid is flat.
-        cell_state_quant=signed, cell_state_min_val=-4.0, cell_state_max_val=4.0,  # tanh(4) = 0.9993.
-        sigmoid_quant=unsigned, sigmoid_max_val=1.0,
-        tanh_quant=signed, tanh_min_val=-1.0, tanh_max_val=1.0,
+        FEATURES,
+        HIDDEN,
+        io_quant=signed,
+        io_min_val=-2.0,
+        io_max_val=2.0,  # The data lies in -1.9..2.3, hidden states in -1..1.
+        gate_acc_quant=signed,
+        gate_acc_min_val=-6.0,
+        gate_acc_max_val=6.0,  # Beyond 6 a sigmoid is flat.
+        cell_state_quant=signed,
+        cell_state_min_val=-4.0,
+        cell_state_max_val=4.0,  # tanh(4) = 0.9993.
+        sigmoid_quant=unsigned,
+        sigmoid_max_val=1.0,
+        tanh_quant=signed,
+        tanh_min_val=-1.0,
+        tanh_max_val=1.0,
     )
 
 

@@ -68,8 +68,10 @@ def _find(split: str) -> Path:
     # find_spec locates a top-level package without importing it: aeon's own dependencies are not needed.
     spec = importlib.util.find_spec("aeon")
     if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("the data set comes with the package 'aeon', which is not installed: run `pip install aeon` "
-                         "(or `pip install --no-deps aeon`: only its data files are read)")
+        raise SystemExit(
+            "the data set comes with the package 'aeon', which is not installed: run `pip install aeon` "
+            "(or `pip install --no-deps aeon`: only its data files are read)"
+        )
     path = Path(spec.submodule_search_locations[0], "datasets", "data", "JapaneseVowels", f"JapaneseVowels_{split}.ts")
     if not path.is_file():
         raise SystemExit(f"the installed 'aeon' has no {path.name}: run `pip install aeon` for a release that holds it")

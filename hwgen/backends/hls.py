@@ -130,6 +130,7 @@ def _context(design: Schedule, origin: str) -> dict[str, object]:
         "code_types": {port.name: ap_type(port.codes.storage) for port in ports},
         "outputs": [port.name for port in design.outputs],
         "ports": {port.name: port for port in ports},
+        "groups": cell.hidden_size // design.units,
         "period_ns": f"{1000 / design.options.clock_mhz:.3f}",
     }
 
@@ -226,9 +227,7 @@ def _nested(steps: tuple[Certified, ...]) -> str:
 
 def _step(certified: Certified) -> dict[str, object]:
     step, form = certified.step, certified.form
-    phrase = _PHRASES[form.kind].format(
-        shift=getattr(form, "shift", 0), count=step.thresholds.shape[1], size=step.size
-    )
+    phrase = _PHRASES[form.kind].format(shift=getattr(form, "shift", 0), count=step.thresholds.shape[1], size=step.size)
     shared = "one for all units" if step.channels == 1 else f"one for each of {step.channels} units"
     entry: dict[str, object] = {
         "struct": camel(step.name),
@@ -255,9 +254,7 @@ def _step(certified: Certified) -> dict[str, object]:
     elif isinstance(form, SearchForm):
         nodes = form.nodes()
         entry |= {
-            "levels": [
-                _memory(f"level{level}", nodes[:, 1 << level : 2 << level]) for level in range(form.levels)
-            ],
+            "levels": [_memory(f"level{level}", nodes[:, 1 << level : 2 << level]) for level in range(form.levels)],
             "count": form.thresholds.shape[1],
         }
     else:

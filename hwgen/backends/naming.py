@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names from models as identifiers, and text from models as comments.  Nothing else of a model reaches a source file
-or a script unescaped."""
+or a script unescaped.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +9,16 @@ import re
 
 from hwgen.errors import printable
 
+# Keywords of C++ and SystemVerilog, and names that the generated code uses itself.
 _RESERVED = frozenset(
     """
-    alignas alignof and asm auto bool break case catch char class const constexpr continue default delete do double
-    else enum explicit export extern false float for friend goto if inline int long main mutable namespace new not
-    operator or private protected public register return short signed sizeof static std struct switch template this
-    throw true try typedef typename union unsigned using virtual void volatile while xor hls hwgen
-    always assign begin case end endmodule event initial input interface logic module output parameter reg wire
-    """.split()
+    alignas alignof and asm auto bool break case catch char class const constexpr continue default delete do
+    double else enum explicit export extern false float for friend goto if inline int long main mutable
+    namespace new not operator or private protected public register return short signed sizeof static std struct
+    switch template this throw true try typedef typename union unsigned using virtual void volatile while xor
+    hls hwgen always assign begin case end endmodule event initial input interface logic module output parameter
+    reg wire
+    """.split()  # noqa: SIM905
 )
 _MAX_LENGTH = 48
 

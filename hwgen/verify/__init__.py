@@ -27,10 +27,12 @@ def verify(
     sequences: int = 64,
     seed: int = 1,
     progress: Progress = lambda message: None,
+    given: vectors.Sequences | None = None,
 ) -> dict[str, Any]:
     """Compare the float64 reference, the integer model and the simulations of a project; writes verify.json.
 
-    ``inputs`` are real graph inputs by ONNX name; without them ``sequences`` random ones of random lengths are taken.
+    ``inputs`` are real graph inputs by ONNX name, ``given`` sequences of codes of unequal lengths; without either,
+    ``sequences`` random ones of random lengths are taken.
     The result says for each level how many codes were compared and how many differ; ``passed`` is the verdict.
     """
     if level not in (*LEVELS, "all"):
@@ -40,16 +42,18 @@ def verify(
     if not 0 <= seed < 2**31:
         raise ConfigError(f"--seed must be from 0 to 2^31 - 1, not {seed}")
     design = project.design
-    if inputs is None:
-        data = vectors.random_sequences(design, sequences, seed)
-    else:
+    if given is not None:
+        data = given
+    elif inputs is not None:
         data = vectors.from_user(design, host.encode(design.network, inputs))
+    else:
+        data = vectors.random_sequences(design, sequences, seed)
     progress("evaluating the float64 reference and the integer model")
     expected, reference = vectors.integer_results(design, data), vectors.reference_results(design, data)
     compared = sum(expected.port(name).size for name in ("y", "h_n", "c_n"))
     differing = sum(int((expected.port(name) != reference.port(name)).sum()) for name in ("y", "h_n", "c_n"))
     report: dict[str, Any] = {
-        "input": "random" if inputs is None else "given",
+        "input": "random" if inputs is None and given is None else "given",
         "seed": seed,
         "levels": {"integer": _level(data, compared, differing)},
     }

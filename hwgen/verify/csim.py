@@ -79,7 +79,7 @@ def simulate(project: Project, sequences: Sequences, expected: Results, stall: i
         status, printed = _run(binary, arguments)
         compared = mismatches = 0
         for port in project.design.outputs:
-            got, lengths = from_text((out / f"{port.name}.txt").read_text(), port.lanes * port.beats)
+            got, lengths = from_text((out / f"{port.name}.txt").read_text(), port.width)
             wanted = expected.port(port.name)
             wanted_lengths = sequences.lengths if port.name == "y" else (1,) * len(sequences.lengths)
             compared += wanted.size
@@ -97,5 +97,7 @@ def _run(binary: Path, arguments: list[str]) -> tuple[int, str]:
     result = subprocess.run([str(binary), *arguments], capture_output=True, text=True, check=False)
     if result.returncode not in (0, 1):
         text = (result.stderr or result.stdout).strip()
-        raise ToolError(f"C simulation stopped (exit status {result.returncode}):\n{text}", result.stdout + result.stderr)
+        raise ToolError(
+            f"C simulation stopped (exit status {result.returncode}):\n{text}", result.stdout + result.stderr
+        )
     return result.returncode, result.stdout

@@ -117,6 +117,12 @@ class sink {
   /// Take one beat unless stalled or empty; true if something moved.
   bool turn(unsigned stall_percent) {
     if (random_.chance(stall_percent) || stream_.empty()) return false;
+    take();
+    return true;
+  }
+
+  /// Take one beat, waiting for it.
+  void take() {
     const Word word = stream_.read();
     for (int lane = 0; lane < LANES; ++lane) {
       const ap_int<LANE_BITS> padded = word.data.range(lane * LANE_BITS + LANE_BITS - 1, lane * LANE_BITS);
@@ -129,7 +135,6 @@ class sink {
     } else if (word.last == 1) {
       ++malformed;
     }
-    return true;
   }
 
   vectors result;

@@ -29,6 +29,7 @@ Sum dot(int pe, int tile, const Code (&x)[M::kSimd]) {
 /// weight(pe, tile, lane), bias(row).
 template <typename M, typename In, typename Out>
 void matvec(hls::stream<In>& vector, hls::stream<Out>& sums) {
+#pragma HLS INLINE
   typedef typename Out::lane_t sum_t;
   typedef typename In::lane_t code_t;
   static_assert(M::kRows % M::kPe == 0, "PE must divide the number of rows");
@@ -38,7 +39,8 @@ void matvec(hls::stream<In>& vector, hls::stream<Out>& sums) {
   const int kColumnTiles = M::kColumns / M::kSimd;
 
   In kept[kColumnTiles];
-#pragma HLS AGGREGATE variable=kept
+// Registers: with few columns a code is read again sooner than a memory could give it back.
+#pragma HLS ARRAY_PARTITION variable=kept complete
   Out result;
   sum_t sum[M::kPe];
 #pragma HLS ARRAY_PARTITION variable=sum complete

@@ -30,6 +30,7 @@ class stream_state {
 
   /// Read the state of the sequence that begins.
   void start() {
+#pragma HLS INLINE
     for (int group = 0; group < H / N; ++group) {
 #pragma HLS PIPELINE II=1
       const beat<Code, N> word = codes_.read();
@@ -56,6 +57,7 @@ class stream_state {
 /// M: the hidden matrix.  H0, C0: the states before the first step of a sequence; start() and operator[](unit).
 template <typename C, typename M, typename Sums, typename States, typename H0, typename C0>
 void recurrence(hls::stream<Sums>& projected, hls::stream<States>& states, H0& h0, C0& c0) {
+#pragma HLS INLINE
   typedef typename C::total_t total_t;
   typedef typename C::hidden_t hidden_t;
   typedef typename C::cell_t cell_t;

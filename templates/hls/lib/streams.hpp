@@ -20,6 +20,7 @@ struct lane_bits {
 /// Read one time step (or one state vector) of BEATS beats from an AXI4-Stream.  TLAST counts on the final beat.
 template <int BEATS, typename Axis, typename Beat>
 void axis_to_codes(hls::stream<Axis>& axis, hls::stream<Beat>& codes) {
+#pragma HLS INLINE
   typedef typename Beat::lane_t code_t;
   const int kBits = lane_bits<code_t::width>::value;
   for (int i = 0; i < BEATS; ++i) {
@@ -39,6 +40,7 @@ void axis_to_codes(hls::stream<Axis>& axis, hls::stream<Beat>& codes) {
 /// TLAST is set on the final beat of the last step.
 template <int BEATS, typename Beat, typename Axis>
 void codes_to_axis(hls::stream<Beat>& codes, hls::stream<Axis>& axis) {
+#pragma HLS INLINE
   typedef typename Beat::lane_t code_t;
   const int kBits = lane_bits<code_t::width>::value;
   for (int i = 0; i < BEATS; ++i) {
@@ -59,6 +61,7 @@ void codes_to_axis(hls::stream<Beat>& codes, hls::stream<Axis>& axis) {
 /// Narrow beats of In::kLanes lanes to beats of Out::kLanes lanes, which divide them, over BEATS input beats.
 template <int BEATS, typename In, typename Out>
 void narrow_beats(hls::stream<In>& wide, hls::stream<Out>& narrow) {
+#pragma HLS INLINE
   static_assert(In::kLanes % Out::kLanes == 0, "output lanes must divide input lanes");
   const int kParts = In::kLanes / Out::kLanes;
   In in;
@@ -80,6 +83,7 @@ void narrow_beats(hls::stream<In>& wide, hls::stream<Out>& narrow) {
 /// Widen beats of In::kLanes lanes to beats of Out::kLanes lanes, a multiple of them, over BEATS output beats.
 template <int BEATS, typename In, typename Out>
 void widen_beats(hls::stream<In>& narrow, hls::stream<Out>& wide) {
+#pragma HLS INLINE
   static_assert(Out::kLanes % In::kLanes == 0, "input lanes must divide output lanes");
   const int kParts = Out::kLanes / In::kLanes;
   Out out;
@@ -101,6 +105,7 @@ void widen_beats(hls::stream<In>& narrow, hls::stream<Out>& wide) {
 /// stored before the first step leaves; a longer one is cut into pieces of LENGTH steps.
 template <int LENGTH, int BEATS, typename Beat>
 void sequence_reverse(hls::stream<Beat>& forward, hls::stream<Beat>& backward) {
+#pragma HLS INLINE
   static Beat memory[LENGTH * BEATS];
 #pragma HLS AGGREGATE variable=memory
   int steps = 0;

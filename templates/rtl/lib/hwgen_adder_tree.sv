@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sum of Count signed terms.  Stages registers are spread over the levels, one more addition following behind the tree (an
+// accumulator).  Latency is Stages.
+module hwgen_adder_tree #(
+  parameter int Count = 4,
+  parameter int TermBits = 16,
+  parameter int Stages = 0,
+  localparam int Levels = $clog2(Count),
+  localparam int SumBits = TermBits + Levels
+) (
+  input  logic                      clk_i,
+  input  logic [Count*TermBits-1:0] terms_i,
+  output logic signed [SumBits-1:0] sum_o
+);
+  // Sums of level l, a bit wider at each level.  Missing terms are zero.
+  for (genvar l = 0; l <= Levels; l++) begin : gen_level
+    localparam int Nodes = 2 ** (Levels - l);
+    localparam int Bits = TermBits + l;
+    logic [Nodes*Bits-1:0] sums;
+    if (l == 0) begin : gen_terms
+      if (Nodes > Count) begin : gen_padded
+        assign sums = {{((Nodes - Count) * Bits){1'b0}}, terms_i};
+      end else begin : gen_exact
+        assign sums = terms_i;
+      end
+    end else begin : gen_sums
+      // Also for the addition that follows: Levels + 1 in all, Stages + 1 registers.
+      localparam int Here = l * (Stages + 1) / (Levels + 1) > (l - 1) * (Stages + 1) / (Levels + 1) ? 1 : 0;
+      logic [Nodes*Bits-1:0] added;
+      for (genvar i = 0; i < Nodes; i++) begin : gen_node
+        assign added[i*Bits +: Bits] = Bits'($signed(gen_level[l-1].sums[2*i*(Bits-1) +: Bits-1])) +
+                                       Bits'($signed(gen_level[l-1].sums[(2*i+1)*(Bits-1) +: Bits-1]));
+      end
+      hwgen_delay #(.Width(Nodes * Bits), .Stages(Here)) u_sums (
+        .clk_i, .data_i(added), .data_o(sums)
+      );
+    end
+  end
+  assign sum_o = gen_level[Levels].sums;
+  if (Levels == 0) begin : gen_no_clock
+    logic unused_clk;
+    assign unused_clk = clk_i;
+  end
+
+`ifndef SYNTHESIS
+  initial begin
+    if (Stages > Levels) $fatal(1, "%0d stages for %0d levels of adders", Stages, Levels);
+  end
+`endif
+endmodule

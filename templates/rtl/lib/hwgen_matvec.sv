@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Folded matrix-vector product: Pe rows times Simd columns a cycle.  A row begins with first_i and ends with last_i; its
+// sum, start included, is there ProductStages + TreeStages + 1 cycles after its last codes, for one cycle.
+//
+// The starts of rows are taken as the accumulator takes their first products: a cycle before the sum would be there if
+// the row had one tile.  Nothing stalls; cycles without valid_i are skipped.
+module hwgen_matvec #(
+  parameter int Pe = 4,
+  parameter int Simd = 4,
+  parameter int CodeBits = 8,
+  parameter int WeightBits = 8,
+  parameter int Bipolar = 0,  // weights are one bit: 1 is +1, 0 is -1
+  parameter int SumBits = 20,
+  parameter int ProductStages = 1,
+  parameter int TreeStages = 0
+) (
+  input  logic                          clk_i,
+  input  logic                          rst_ni,
+  input  logic                          valid_i,
+  input  logic                          first_i,
+  input  logic                          last_i,
+  input  logic [Simd*CodeBits-1:0]      codes_i,
+  input  logic [Pe*Simd*WeightBits-1:0] weights_i,
+  input  logic [Pe*SumBits-1:0]         starts_i,
+  output logic                          valid_o,
+  output logic [Pe*SumBits-1:0]         sums_o
+);
+  localparam int ProductBits = Bipolar != 0 ? CodeBits + 1 : CodeBits + WeightBits;
+  localparam int TreeBits = ProductBits + $clog2(Simd);
+
+  // Flags at the input of the accumulator.
+  logic valid, first, last, last_q;
+  hwgen_flag_delay #(.Stages(ProductStages + TreeStages)) u_valid (
+    .clk_i, .rst_ni, .flag_i(valid_i), .flag_o(valid)
+  );
+  hwgen_delay #(.Width(2), .Stages(ProductStages + TreeStages)) u_flags (
+    .clk_i, .data_i({first_i, last_i}), .data_o({first, last})
+  );
+  always_ff @(posedge clk_i) last_q <= rst_ni & valid & last;
+  assign valid_o = last_q;
+
+  for (genvar pe = 0; pe < Pe; pe++) begin : gen_pe
+    logic [Simd*ProductBits-1:0] products, products_q;
+    logic signed [TreeBits-1:0] sum;
+    logic signed [SumBits-1:0] start, total_q;
+
+    for (genvar lane = 0; lane < Simd; lane++) begin : gen_lane
+      logic signed [ProductBits-1:0] code;
+      assign code = ProductBits'($signed(codes_i[lane*CodeBits +: CodeBits]));
+      if (Bipolar != 0) begin : gen_sign
+        assign products[lane*ProductBits +: ProductBits] = weights_i[pe*Simd+lane] ? code : -code;
+      end else begin : gen_product
+        logic signed [ProductBits-1:0] weight;
+        assign weight = ProductBits'($signed(weights_i[(pe*Simd+lane)*WeightBits +: WeightBits]));
+        assign products[lane*ProductBits +: ProductBits] = code * weight;
+      end
+    end
+    hwgen_delay #(.Width(Simd * ProductBits), .Stages(ProductStages)) u_products (
+      .clk_i, .data_i(products), .data_o(products_q)
+    );
+    hwgen_adder_tree #(.Count(Simd), .TermBits(ProductBits), .Stages(TreeStages)) u_tree (
+      .clk_i, .terms_i(products_q), .sum_o(sum)
+    );
+
+    // Partial sums may wrap around: the whole sum fits.
+    assign start = first ? starts_i[pe*SumBits +: SumBits] : total_q;
+    always_ff @(posedge clk_i) if (valid) total_q <= start + SumBits'(sum);
+    assign sums_o[pe*SumBits +: SumBits] = total_q;
+  end
+endmodule

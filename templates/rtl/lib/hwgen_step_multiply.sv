@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Step function: clamp((value * multiplier + offset) >> Shift).  The constants come with the value: literals, or one of a
+// channel.  Latency is the sum of the four numbers of stages; a multiplier absorbs InputStages and ProductStages.
+module hwgen_step_multiply #(
+  parameter int ValueBits = 16,
+  parameter int MultiplierBits = 16,
+  parameter int OffsetBits = 16,
+  parameter int TotalBits = 32,
+  parameter int CodeBits = 8,
+  parameter int Shift = 16,
+  parameter int Lo = -128,
+  parameter int Hi = 127,
+  parameter int InputStages = 0,
+  parameter int ProductStages = 1,
+  parameter int SumStages = 0,
+  parameter int OutputStages = 1
+) (
+  input  logic                             clk_i,
+  input  logic signed [ValueBits-1:0]      value_i,
+  input  logic signed [MultiplierBits-1:0] multiplier_i,
+  input  logic signed [OffsetBits-1:0]     offset_i,
+  output logic signed [CodeBits-1:0]       code_o
+);
+  localparam int QuotientBits = TotalBits - Shift;
+
+  logic signed [ValueBits-1:0] value;
+  logic signed [MultiplierBits-1:0] multiplier;
+  logic signed [OffsetBits-1:0] offset;
+  logic signed [TotalBits-1:0] product, product_q, sum, sum_q;
+  logic signed [QuotientBits-1:0] quotient;
+  logic signed [CodeBits-1:0] code;
+
+  hwgen_delay #(.Width(ValueBits), .Stages(InputStages)) u_value (
+    .clk_i, .data_i(value_i), .data_o(value)
+  );
+  hwgen_delay #(.Width(MultiplierBits), .Stages(InputStages)) u_multiplier (
+    .clk_i, .data_i(multiplier_i), .data_o(multiplier)
+  );
+  hwgen_delay #(.Width(OffsetBits), .Stages(InputStages + ProductStages)) u_offset (
+    .clk_i, .data_i(offset_i), .data_o(offset)
+  );
+
+  assign product = TotalBits'(value) * TotalBits'(multiplier);
+  hwgen_delay #(.Width(TotalBits), .Stages(ProductStages)) u_product (
+    .clk_i, .data_i(product), .data_o(product_q)
+  );
+  assign sum = product_q + TotalBits'(offset);
+  hwgen_delay #(.Width(TotalBits), .Stages(SumStages)) u_sum (
+    .clk_i, .data_i(sum), .data_o(sum_q)
+  );
+
+  if (Shift > 0) begin : gen_cut
+    logic [Shift-1:0] unused_fraction;
+    assign {quotient, unused_fraction} = sum_q;
+  end else begin : gen_whole
+    assign quotient = sum_q;
+  end
+  hwgen_clamp #(.ValueBits(QuotientBits), .CodeBits(CodeBits), .Lo(Lo), .Hi(Hi)) u_clamp (
+    .value_i(quotient), .code_o(code)
+  );
+  hwgen_delay #(.Width(CodeBits), .Stages(OutputStages)) u_code (
+    .clk_i, .data_i(code), .data_o(code_o)
+  );
+
+`ifndef SYNTHESIS
+  initial begin
+    if (Shift >= TotalBits) $fatal(1, "Shift %0d cuts all of TotalBits %0d", Shift, TotalBits);
+    if (Lo > Hi) $fatal(1, "Lo %0d is above Hi %0d", Lo, Hi);
+  end
+`endif
+endmodule

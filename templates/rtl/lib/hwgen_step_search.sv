@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Step function: First + number of thresholds <= value, by binary search, one level for each bit of the result.  Level l
+// holds 2^l thresholds of a complete tree (of the row of the channel where each has its own), in File_lNN.hex.
+//
+// Stages registers are spread over the levels; OutputRegister says whether one of them stands behind the last level.
+module hwgen_step_search #(
+  parameter int ValueBits = 16,
+  parameter int ThresholdBits = 16,
+  parameter int CodeBits = 8,
+  parameter int First = 0,
+  parameter int Count = 255,
+  parameter int Rows = 1,
+  parameter int Stages = 1,
+  parameter int OutputRegister = 1,
+  parameter File = "",
+  localparam int RowBits = Rows > 1 ? $clog2(Rows) : 1
+) (
+  input  logic                        clk_i,
+  input  logic signed [ValueBits-1:0] value_i,
+  input  logic [RowBits-1:0]          row_i,
+  output logic signed [CodeBits-1:0]  code_o
+);
+  localparam int Levels = $clog2(Count + 1);
+  localparam int Parts = Stages + 1 - OutputRegister;
+
+  // What enters level l: the value, the row, and the place found so far.
+  for (genvar l = 0; l <= Levels; l++) begin : gen_level
+    logic signed [ValueBits-1:0] value;
+    logic [RowBits-1:0] row;
+    logic [Levels:0] place;
+    if (l == 0) begin : gen_first
+      assign value = value_i;
+      assign row = row_i;
+      assign place = '0;
+    end else begin : gen_next
+      localparam int Behind = l * Parts / Levels > (l - 1) * Parts / Levels ? 1 : 0;
+      localparam int Here = l == Levels && OutputRegister == 0 ? 0 : Behind;
+      localparam int PlaceBits = l > 1 ? l - 1 : 1;
+      localparam int AddressBits = Rows > 1 ? RowBits + l - 1 : PlaceBits;
+      // One decimal digit after the other.
+      localparam logic [15:0] Digits = {8'(48 + (l - 1) / 10), 8'(48 + (l - 1) % 10)};
+      logic [AddressBits-1:0] address;
+      logic signed [ThresholdBits-1:0] threshold;
+      logic [Levels:0] found;
+      if (Rows == 1) begin : gen_place
+        assign address = gen_level[l-1].place[PlaceBits-1:0];
+      end else if (l == 1) begin : gen_row
+        assign address = gen_level[l-1].row;
+      end else begin : gen_both
+        assign address = {gen_level[l-1].row, gen_level[l-1].place[PlaceBits-1:0]};
+      end
+      hwgen_rom #(
+        .Width(ThresholdBits),
+        .Depth(Rows * 2 ** (l - 1)),
+        .Stages(0),
+        .File({File, "_l", Digits, ".hex"})
+      ) u_thresholds (
+        .clk_i,
+        .address_i(address),
+        .word_o(threshold)
+      );
+      assign found = {gen_level[l-1].place[Levels-1:0],
+                      ThresholdBits'(gen_level[l-1].value) >= threshold};
+      hwgen_delay #(.Width(Levels + 1), .Stages(Here)) u_place (
+        .clk_i, .data_i(found), .data_o(place)
+      );
+      if (l < Levels) begin : gen_along
+        hwgen_delay #(.Width(ValueBits + RowBits), .Stages(Here)) u_along (
+          .clk_i,
+          .data_i({gen_level[l-1].value, gen_level[l-1].row}),
+          .data_o({value, row})
+        );
+      end else begin : gen_end
+        logic unused_along;
+        assign value = '0;
+        assign row = '0;
+        assign unused_along = |{value, row};
+      end
+    end
+  end
+
+  // Places beyond the last threshold stand for the last code.
+  localparam int Bits = CodeBits > Levels + 1 ? CodeBits + 1 : Levels + 2;
+  logic [Bits-1:0] place, count, code;
+  logic unused_code;
+  assign place = Bits'(gen_level[Levels].place);
+  assign count = place < Bits'(Count) ? place : Bits'(Count);
+  assign code = count + Bits'(First);
+  assign code_o = code[CodeBits-1:0];
+  assign unused_code = |code[Bits-1:CodeBits];
+
+`ifndef SYNTHESIS
+  initial begin
+    if (Count < 1) $fatal(1, "a search needs a threshold, Count is %0d", Count);
+    if (Parts > Levels) $fatal(1, "%0d stages for %0d levels", Stages, Levels);
+  end
+`endif
+endmodule

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The generated HLS code computes what the reference computes: every option set, several sizes and foldings."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import MODELS
+
+import hwgen
+from hwgen import resources, toolchain
+from hwgen.errors import ToolError
+from hwgen.schedule import Folding, divisors, legal_hidden_pe
+from hwgen.verify import csim, verify
+
+NAMES = sorted(path.stem for path in MODELS.glob("*.onnx"))
+ALL_OUTPUTS = ("sequence", "last_hidden", "last_cell")
+
+
+def random_folding(gates: int, hidden: int, inputs: int, seed: str) -> Folding:
+    """Any legal folding; beats then often need narrowing and widening between the two products."""
+    generator = random.Random(seed)
+    return Folding(
+        generator.choice(divisors(gates * hidden)),
+        generator.choice(divisors(inputs)),
+        generator.choice(legal_hidden_pe(gates, hidden)),
+        generator.choice(divisors(hidden)),
+    )
+
+
+def folding_called(kind: str, network: hwgen.Network, seed: str) -> Folding | None:
+    layer = network.layer
+    gates, hidden, inputs = len(layer.gates), layer.hidden_size, layer.input_size
+    return {
+        "derived": lambda: None,
+        "serial": lambda: Folding(1, 1, 1, 1),
+        "unrolled": lambda: Folding(gates * hidden, inputs, gates * hidden, hidden),
+        "random": lambda: random_folding(gates, hidden, inputs, seed),
+    }[kind]()
+
+
+def assert_exact(
+    model: Path, kind: str, folder: Path, sequences: int, record_property: Callable[[str, object], None]
+) -> None:
+    network = hwgen.load(model)
+    seed = f"{model.stem} {kind}"
+    folding = folding_called(kind, network, seed)
+    max_length = 24 if network.layer.reverse else None
+    design = hwgen.schedule(network, folding=folding, outputs=ALL_OUTPUTS, max_length=max_length)
+    report = verify(hwgen.build(design, folder), sequences=sequences, seed=len(seed))
+    levels = report["levels"]
+    record_property("codes", levels["csim"]["codes"])
+    record_property("mismatches", levels["csim"]["mismatches"])
+    assert levels["csim"]["codes"] > 0
+    assert [level["mismatches"] for level in levels.values()] == [0, 0], f"{seed}: {design.folding}, {levels}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_c_simulation_equals_the_reference(
+    name: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    kind = ("derived", "random", "serial", "unrolled")[NAMES.index(name) % 4]
+    assert_exact(MODELS / f"{name}.onnx", kind, tmp_path / "project", 40, record_property)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["serial", "unrolled", "random"])
+@pytest.mark.parametrize("size", [(10, 20), (24, 36)], ids=["10x20", "24x36"])
+@pytest.mark.parametrize("name", NAMES)
+def test_matrix_of_option_sets_sizes_and_foldings(
+    name: str, size: tuple[int, int], kind: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    import option_sets
+
+    model = tmp_path / f"{name}.onnx"
+    option_set = option_sets.OPTION_SETS[name]
+    option_sets.export(option_set, option_sets.make_module(option_set, size, seed=1), model)
+    assert_exact(model, kind, tmp_path / "project", 60, record_property)
+
+
+def test_streaming_keeps_the_state_across_sequences(default_model: Path, tmp_path: Path) -> None:
+    network = hwgen.load(default_model)
+    project = hwgen.build(hwgen.schedule(network, streaming=True, outputs=ALL_OUTPUTS), tmp_path / "project")
+    assert project.verify(sequences=30, seed=3)["passed"]
+    # The same vectors do not fit a design that returns to the initial state.
+    forgetful = hwgen.build(hwgen.schedule(network, outputs=ALL_OUTPUTS), tmp_path / "forgetful")
+    shutil.copytree(project.path / "hls" / "vectors", forgetful.path / "hls" / "vectors", dirs_exist_ok=True)
+    assert run_shipped_vectors(forgetful, stall=0).returncode == 1
+
+
+def run_shipped_vectors(project: hwgen.Project, stall: int) -> subprocess.CompletedProcess[str]:
+    binary = csim.compile_testbench(project)
+    command = [str(binary), "--vectors", str(project.path / "hls" / "vectors"), "--stall", str(stall)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern", "replacement"),
+    [
+        ("weights.hpp", r"(hidden_weights\S+ =\n\{+)(-?\d+)", lambda m: f"{m[1]}{-int(m[2]) or 1}"),
+        (
+            "parameters.hpp",
+            r"(struct InputAccumulator.*?multiplier\(int\) \{ return )(\d+)",
+            lambda m: f"{m[1]}{int(m[2]) * 2}",
+        ),
+        (
+            "parameters.hpp",
+            r"(struct ForgetProduct.*?offset\(int\) \{ return )(\d+)",
+            lambda m: f"{m[1]}{int(m[2]) * 3}",
+        ),
+        ("parameters.hpp", r"(struct HiddenStateTanh.*?(?:-?\d+,\s+){140})(-?\d+)", lambda m: f"{m[1]}{int(m[2]) + 1}"),
+    ],
+    ids=["weight", "multiplier", "rounding constant", "table entry"],
+)
+def test_an_error_planted_in_the_generated_code_is_caught(
+    file: str, pattern: str, replacement: Callable[[re.Match[str]], str], default_model: Path, tmp_path: Path
+) -> None:
+    project = hwgen.build(hwgen.schedule(hwgen.load(default_model)), tmp_path / "project")
+    source = project.path / "hls" / "src" / file
+    text, count = re.subn(pattern, replacement, source.read_text(), count=1, flags=re.DOTALL)
+    assert count == 1, f"{pattern} does not occur in {file}"
+    source.write_text(text)
+    report = project.verify(sequences=64)
+    assert report["levels"]["integer"]["mismatches"] == 0
+    assert report["levels"]["csim"]["mismatches"] > 0
+    assert not report["passed"]
+
+
+def test_a_design_that_hangs_is_reported_as_a_deadlock(tmp_path: Path) -> None:
+    """A task that never forwards the last cell state leaves the test bench waiting."""
+    design = hwgen.schedule(hwgen.load(MODELS / "default.onnx"), outputs=ALL_OUTPUTS)
+    project = hwgen.build(design, tmp_path / "project")
+    source = project.path / "hls" / "src" / "default_top.cpp"
+    source.write_text(source.read_text().replace("if (state.last) c_n_codes", "if (group < 0) c_n_codes"))
+    with pytest.raises(ToolError, match=r"(?s)DEADLOCK.*'c_n_codes', which is empty") as error:
+        project.verify(sequences=4)
+    assert "exit status 3" in str(error.value)
+
+
+def test_shipped_vectors_pass_with_the_projects_own_makefile(default_model: Path, tmp_path: Path) -> None:
+    project = hwgen.build(hwgen.schedule(hwgen.load(default_model)), tmp_path / "project")
+    stand_ins = resources.sim() / "csim" / "include"
+    command = [
+        "make",
+        "-C",
+        str(project.path / "hls"),
+        "csim",
+        f"AP_TYPES={toolchain.ap_types()}",
+        f"HWGEN_SIM={stand_ins}",
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert " 0 mismatches" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["default", "coupled", "binary", "states_reversed"])
+def test_clang_accepts_the_generated_code_without_a_warning(name: str, tmp_path: Path) -> None:
+    compiler = shutil.which("clang++")
+    if compiler is None:
+        assert not os.environ.get("CI"), "CI must install clang++"
+        pytest.skip("clang++ is not installed; CI installs it")
+    network = hwgen.load(MODELS / f"{name}.onnx")
+    project = hwgen.build(hwgen.schedule(network, outputs=ALL_OUTPUTS), tmp_path / "project")
+    binary = csim.compile_testbench(project, compiler=compiler)
+    command = [str(binary), "--vectors", str(project.path / "hls" / "vectors"), "--stall", "30"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_generated_code_uses_nothing_that_only_simulates(tmp_path: Path) -> None:
+    for name in NAMES:
+        design = hwgen.schedule(hwgen.load(MODELS / f"{name}.onnx"), outputs=ALL_OUTPUTS)
+        from hwgen.backends.hls import generate
+
+        for path, text in generate(design, "origin").items():
+            if path.startswith(("src/", "lib/")):
+                code = re.sub(r"//.*", "", text)
+                found = re.findall(r"\b(?:float|double|new|malloc|while|goto|std::vector|throw)\b", code)
+                assert not found, f"{name}, {path}: {found}"
