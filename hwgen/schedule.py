@@ -411,20 +411,24 @@ def _foldings(rows: list[int], columns: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def _derive_folding(cell: IntegerCell, clock_mhz: float, steps_per_second: float | None) -> Folding:
-    """The fewest multipliers that meet the rate; of equals the fewest PE, which share step functions."""
+    """The fewest multipliers that meet the rate; of equals the fewest step functions, then the fewest cycles."""
     gates, h, i = len(cell.gates), cell.hidden_size, cell.input_size
     hidden = list(_foldings(legal_hidden_pe(gates, h), divisors(h)))
 
     def hidden_cycles(pe: int, simd: int) -> int:
         return gates * h * h // (pe * simd) + recurrence_depth(cell, simd)
 
+    def price(fold: tuple[int, int]) -> tuple[int, int, int]:
+        # A lane has the step function of one gate, or of all that it serves in turn: below G lanes nothing is saved.
+        return fold[0] * fold[1], max(fold[0], gates), hidden_cycles(*fold)
+
     if steps_per_second is None:
         # The smallest design of at most DEFAULT_CYCLES a step, unless it takes more than DEFAULT_MULTIPLIERS.
         fast = [(pe, simd) for pe, simd in hidden if gates * h * h // (pe * simd) <= DEFAULT_CYCLES]
-        pe, simd = min(fast, key=lambda f: (f[0] * f[1], f[0]))
+        pe, simd = min(fast, key=price)
         if pe * simd > DEFAULT_MULTIPLIERS:
             small = [(pe, simd) for pe, simd in hidden if pe * simd <= DEFAULT_MULTIPLIERS]
-            pe, simd = min(small, key=lambda f: (hidden_cycles(*f), f[0]))
+            pe, simd = min(small, key=lambda f: (hidden_cycles(*f), price(f)))
     else:
         if not steps_per_second > 0:
             raise ConfigError(f"--steps-per-second must be positive, not {steps_per_second:g}")
@@ -437,7 +441,7 @@ def _derive_folding(cell: IntegerCell, clock_mhz: float, steps_per_second: float
                 f"recurrence needs at least {best}: at most {clock_mhz * 1e6 / best:.0f} steps a second, "
                 "or a faster clock"
             )
-        pe, simd = min(fast, key=lambda f: (f[0] * f[1], hidden_cycles(*f), f[0]))
+        pe, simd = min(fast, key=price)
     target = hidden_cycles(pe, simd)
     candidates = [
         (input_pe, input_simd)
