@@ -86,7 +86,7 @@ def run(model: Path, inputs: tuple[str, ...], output: Path) -> None:
 )
 @click.argument("model", type=_PATH)
 @click.option("-o", "--output", type=_PATH, required=True, metavar="DIR", help="The project's folder.")
-@click.option("--backend", default="hls", show_default=True, help="hls, or all.")
+@click.option("--backend", default="hls", show_default=True, help="hls, rtl, or all.")
 @click.option("--target", default="xc7z020", show_default=True, metavar="PART", help="FPGA part.")
 @click.option("--clock", default=100.0, show_default=True, metavar="MHZ", help="Clock frequency.")
 @click.option("--folding", type=_PATH, metavar="F.json", help="PE and SIMD, as in a project's folding.json.")
@@ -116,12 +116,12 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     if as_json:
         click.echo(json.dumps({"project": str(project.path), **design.to_dict()}, indent=2))
     else:
-        print_build(project.path, design, _out)
+        print_build(project.path, design, project.backends, _out)
 
 
 @main.command(epilog="Example: hwgen verify project --level csim --sequences 200 --seed 7")
 @click.argument("project", type=_PATH)
-@click.option("--level", default="all", show_default=True, help="csim, or all.")
+@click.option("--level", default="all", show_default=True, help="csim, rtl, or all.")
 @click.option("--input", "inputs", multiple=True, metavar="[NAME=]X.npy", help="Real inputs instead of random codes.")
 @click.option("--sequences", default=64, show_default=True, metavar="N", help="Random sequences, back to back.")
 @click.option("--seed", default=1, show_default=True, metavar="S", help="Seed of sequences and stalls.")
@@ -142,3 +142,22 @@ def verify(project: Path, level: str, inputs: tuple[str, ...], sequences: int, s
         print_verification(report, _out)
     if not report["passed"]:
         raise SystemExit(1)
+
+
+@main.command(epilog="Example: hwgen synth project --flow ecp5")
+@click.argument("project", type=_PATH)
+@click.option("--flow", default="xc7", show_default=True, help="xc7 or xcup (resources), ecp5 (placed as well).")
+@click.option("--device", default="45k", show_default=True, help="ECP5 to place on: 25k, 45k or 85k.")
+@_json_option
+def synth(project: Path, flow: str, device: str, as_json: bool) -> None:
+    """Synthesise the RTL with Yosys, and with nextpnr for ECP5; writes synth.json."""
+    from hwgen.report import print_synthesis
+    from hwgen.synth import synthesise
+
+    opened = hwgen.open_project(project)
+    with _err.status("synthesising") as status:
+        result = synthesise(opened, flow, progress=status.update, device=device)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        print_synthesis(flow, result, _out)

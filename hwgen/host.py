@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hwgen.engine import Engine, in_parallel
 from hwgen.errors import ConfigError, listing, printable
 from hwgen.integer import IntegerCell
 from hwgen.network import Network
 from hwgen.quantizer import FloatArray, IntArray
+
+# Elements that a processor's cache holds along with what is computed from them.
+_CACHED = 2**16
 
 
 def encode(network: Network, inputs: Mapping[str, ArrayLike]) -> dict[str, IntArray]:
@@ -30,8 +35,27 @@ def decode(network: Network, sequence: IntArray, h: IntArray, c: IntArray) -> di
 
 def run(network: Network, cell: IntegerCell, inputs: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
     """Execute the integer model on real inputs; returns each graph output under its ONNX name."""
-    codes = encode(network, inputs)
-    return decode(network, *cell.run(codes["x"], codes.get("h0"), codes.get("c0")))
+    layer, real = network.layer, network.bind(inputs)
+    h0, c0 = (
+        state.quantizer.quantize(real[role]).astype(np.int64) if role in real else None
+        for role, state in (("h0", layer.initial_hidden), ("c0", layer.initial_cell))
+    )
+    sequence, h, c = Engine(cell).run(_by_step(layer.input.quantize, real["x"], np.int64), h0, c0)
+    return network.present(
+        _by_step(layer.output.dequantize, sequence, np.float64), layer.output.dequantize(h), layer.cell.dequantize(c)
+    )
+
+
+def _by_step(function: Callable[[Any], FloatArray], values: NDArray[Any], dtype: type) -> NDArray[Any]:
+    """An elementwise function of values [T, ...]: on all processors, as many steps at a time as their caches hold."""
+    results: NDArray[Any] = np.empty(values.shape, dtype)
+    count = max(1, _CACHED // values[0].size)
+
+    def convert(begin: int) -> None:
+        results[begin : begin + count] = function(values[begin : begin + count])
+
+    in_parallel(convert, range(0, len(values), count))
+    return results
 
 
 def read_arrays(network: Network, arguments: Sequence[str]) -> dict[str, NDArray[np.generic]]:

@@ -30,11 +30,11 @@ class Activation(enum.Enum):
         Neither function reaches its limits for a finite argument, float64 does: results stay just inside, so that
         CEIL and FLOOR see what they would see in real arithmetic.
         """
-        inside = 1.0 - 2.0**-53
+        inside, above_zero = 1.0 - 2.0**-53, 2.0**-900
         if self is Activation.TANH:
             return np.clip(np.tanh(values), -inside, inside)
         decay = np.exp(-np.abs(values))
-        return np.minimum(np.where(values >= 0, 1.0, decay) / (1.0 + decay), inside)
+        return np.clip(np.where(values >= 0, 1.0, decay) / (1.0 + decay), above_zero, inside)
 
 
 @dataclass(frozen=True)
@@ -176,11 +176,12 @@ class Network:
             raise ConfigError(f"--input: the model needs {listing(map(printable, names))}, given {found}")
         bound: dict[str, FloatArray] = {}
         for port in self.inputs:
-            array = _finite(np.asarray(inputs[port.name]), port.name)
+            array = _finite(inputs[port.name], port.name)
             if port.role != "x" and array.ndim == 2 and port.axes:
                 array = array[np.newaxis]
             rank = 3 if port.role == "x" else 2 + port.axes
-            if array.ndim != rank or array.shape[-1] != port.features:
+            layers = array.shape[: port.axes]  # of one-layer states: all 1
+            if array.ndim != rank or array.shape[-1] != port.features or any(length != 1 for length in layers):
                 layout = {"x": "[batch, T, {}]" if self.batch_first else "[T, batch, {}]"}
                 want = layout.get(port.role, "[1, batch, {}]" if port.axes else "[batch, {}]").format(port.features)
                 raise ConfigError(f"--input {printable(port.name)}: shape must be {want}, not {list(array.shape)}")
@@ -243,10 +244,15 @@ def _initial(state: InitialState, given: FloatArray | None, batch: int) -> Float
     return np.broadcast_to(state.quantizer.dequantize(state.codes), (batch, len(state.codes)))
 
 
-def _finite(array: NDArray[np.generic], name: str) -> FloatArray:
+def _finite(values: ArrayLike, name: str) -> FloatArray:
+    try:
+        array: NDArray[np.generic] = np.asarray(values)
+    except ValueError as error:
+        raise ConfigError(f"--input {printable(name)}: an array of numbers is needed, not {error}") from error
     if array.dtype.kind not in "fiub":
         raise ConfigError(f"--input {printable(name)}: numbers are needed, not {array.dtype}")
-    single = array.astype(np.float32)
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
     if not np.isfinite(single).all():
         raise ConfigError(f"--input {printable(name)}: every value must be a finite float32")
     return single.astype(np.float64)

@@ -14,13 +14,13 @@ from typing import Any
 
 import hwgen
 from hwgen import frontend, integer, vectors
-from hwgen.backends import hls
+from hwgen.backends import hls, rtl
 from hwgen.backends.naming import comment
 from hwgen.errors import ConfigError, printable
 from hwgen.schedule import Folding, Schedule, schedule
 
 MANIFEST = "hwgen.json"
-BACKENDS = ("hls",)
+BACKENDS = ("hls", "rtl")
 # Sequences in the vectors that a project ships with.
 _SHIPPED_SEQUENCES = 24
 _SHIPPED_SEED = 1
@@ -40,12 +40,9 @@ def build(design: Schedule, out: str | Path, backend: str = "hls") -> Project:
 
     Raises ConfigError if ``out`` exists and is not an hwgen project, or cannot be written.
     """
-    if backend == "all":
-        backends = BACKENDS
-    elif backend in BACKENDS:
-        backends = (backend,)
-    else:
+    if backend not in (*BACKENDS, "all"):
         raise ConfigError(f"--backend must be one of {', '.join(BACKENDS)}, all, not {printable(backend)}")
+    backends = BACKENDS if backend == "all" else (backend,)
     out = Path(out)
     _check_replaceable(out)
     files = render(design, backends)
@@ -85,6 +82,9 @@ def render(design: Schedule, backends: tuple[str, ...]) -> dict[str, bytes]:
     if "hls" in backends:
         files |= {f"hls/{path}": text.encode() for path, text in hls.generate(design, origin).items()}
         files |= {f"hls/vectors/{name}.txt": text.encode() for name, text in _shipped_vectors(design).items()}
+    if "rtl" in backends:
+        files |= {f"rtl/{path}": text.encode() for path, text in rtl.generate(design, origin).items()}
+        files |= {f"rtl/vectors/{name}.txt": text.encode() for name, text in _shipped_vectors(design).items()}
     options = design.options
     manifest = {
         "generator": f"hwgen {hwgen.__version__}",

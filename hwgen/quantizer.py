@@ -168,8 +168,18 @@ class Quantizer:
         """
         if self.codes.bipolar:
             return np.where(values >= 0, 1.0, -1.0)
-        scaled = values / np.asarray(self.scale) + np.asarray(self.zero_point, np.float64)
-        return np.clip(self.rounding.apply(scaled), self.codes.lo, self.codes.hi)
+        scaled, zero = values / np.asarray(self.scale), np.asarray(self.zero_point, np.float64)
+        return np.clip(self._rounded(scaled, zero), self.codes.lo, self.codes.hi)
+
+    def _rounded(self, scaled: FloatArray, zero: FloatArray) -> FloatArray:
+        """Round scaled + zero.  Modes that turn at integers round first: the sum would swallow what is tiny."""
+        mode = self.rounding
+        if mode in (RoundingMode.UP, RoundingMode.DOWN):
+            upward = (scaled > -zero) == (mode is RoundingMode.UP)
+            return np.where(upward, np.ceil(scaled), np.floor(scaled)) + zero
+        if mode in (RoundingMode.CEIL, RoundingMode.FLOOR):
+            return mode.apply(scaled) + zero
+        return mode.apply(scaled + zero)
 
     def dequantize(self, codes: FloatArray | IntArray) -> FloatArray:
         """Codes, channels last, to real values (float64; exact while code and scale fit 53 bits together)."""

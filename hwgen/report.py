@@ -162,13 +162,13 @@ def _print_schedule(data: dict[str, Any], out: Console) -> None:
     out.print(table)
 
 
-def print_build(path: Path, design: Schedule, out: Console) -> None:
+def print_build(path: Path, design: Schedule, backends: tuple[str, ...], out: Console) -> None:
     """Show what was written and what to do next."""
     cell = design.cell
     thresholds = sum(certified.proof.thresholds for _, certified in cell.steps())
     out.print(
-        f"[bold]{escape(str(path))}[/]: HLS project, {len(list(cell.steps()))} step functions proven on all "
-        f"{thresholds:,} thresholds"
+        f"[bold]{escape(str(path))}[/]: {' and '.join(backends).upper()} project, "
+        f"{len(list(cell.steps()))} step functions proven on all {thresholds:,} thresholds"
     )
     _print_schedule(design.to_dict(), out)
     out.print(f"next: hwgen verify {escape(str(path))}", soft_wrap=True)
@@ -176,7 +176,11 @@ def print_build(path: Path, design: Schedule, out: Console) -> None:
 
 def print_verification(report: dict[str, Any], out: Console) -> None:
     """Show verify.json."""
-    names = {"integer": "float64 reference = integer model", "csim": "integer model = HLS C simulation"}
+    names = {
+        "integer": "float64 reference = integer model",
+        "csim": "integer model = HLS C simulation",
+        "rtl": "integer model = RTL simulation",
+    }
     table = Table(f"{report['input']} input", "sequences", "steps", "codes", "mismatches", box=None, pad_edge=False)
     for level, entry in report["levels"].items():
         wrong = entry["mismatches"]
@@ -188,4 +192,28 @@ def print_verification(report: dict[str, Any], out: Console) -> None:
             f"[{'red' if wrong else 'green'}]{wrong:,}[/]",
         )
     out.print(table)
+    for level, entry in report["levels"].items():
+        if entry["simulated_cycles"]:
+            _print_cycles(level, entry, out)
     out.print("[green]every code equal[/]" if report["passed"] else "[bold red]NOT equal[/]")
+
+
+def _print_cycles(level: str, entry: dict[str, Any], out: Console) -> None:
+    predicted, simulated = entry["predicted_cycles"], entry["simulated_cycles"]
+    for port, cycles in simulated.items():
+        equal = cycles == predicted.get(port)
+        verdict = "as predicted" if equal else f"[red]predicted {predicted.get(port)}[/]"
+        out.print(f"{level}, {port}: first beat in cycle {cycles['first']:,}, last in {cycles['last']:,}: {verdict}")
+
+
+def print_synthesis(flow: str, result: dict[str, Any], out: Console) -> None:
+    """Show the result of one flow of synth.json."""
+    table = Table(f"{flow}, Yosys", "LUT", "FF", "DSP", "block RAM", box=None, pad_edge=False)
+    for name, entry in result["units"].items():
+        table.add_row(f"  {name}", *(f"{entry[kind]:,.10g}" for kind in ("lut", "ff", "dsp", "bram")), style="dim")
+    table.add_row("whole, flattened", *(f"{result[kind]:,.10g}" for kind in ("lut", "ff", "dsp", "bram")))
+    out.print(table)
+    if "fmax_mhz" in result:
+        out.print(f"placed on {result['device']}: {result['fmax_mhz']} MHz; critical path:")
+        for hop in result["critical_path"]:
+            out.print(f"  {escape(hop)}", soft_wrap=True)

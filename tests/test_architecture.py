@@ -33,7 +33,7 @@ LAYERS = (
     ("vectors",),
     ("backends",),
     ("project",),
-    ("verify",),
+    ("verify", "synth"),
     ("report",),
     ("api",),
     ("__init__",),

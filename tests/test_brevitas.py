@@ -90,7 +90,7 @@ def brevitas_weights(module: Any, layer: LstmLayer, x: Any) -> tuple[LstmLayer, 
     gates, weights_differ, bias_differs = [], 0, 0
     for gate in layer.gates:
         input_weight, hidden_weight, bias = module.gate_params_fwd(getattr(module, f"{gate.name}_gate_params"), x)
-        changed = {}
+        changed: dict[str, Any] = {}
         for field, tensor in (("input_weight", input_weight), ("hidden_weight", hidden_weight)):
             ours: QuantizedTensor = getattr(gate, field)
             codes = codes_of(plain(tensor).T, ours.quantizer).T.astype(np.int64)

@@ -351,7 +351,8 @@ def test_accumulate_range_is_what_all_inputs_together_reach(codes: IntegerType) 
 def test_accumulator_intervals_are_exactly_what_the_extreme_inputs_reach(name: str) -> None:
     layer, lowered = network(name).layer, cell(name)
     for gate in lowered.gates:
-        highest, lowest = [], []
+        highest: list[int] = []
+        lowest: list[int] = []
         for x_codes, h_codes, reached in (
             ((layer.input.codes.hi, layer.input.codes.lo), (layer.output.codes.hi, layer.output.codes.lo), highest),
             ((layer.input.codes.lo, layer.input.codes.hi), (layer.output.codes.lo, layer.output.codes.hi), lowest),
@@ -456,6 +457,34 @@ def test_scales_per_channel_in_every_quantizer_but_the_output_lower_exactly(mode
     )
     model = replace(network("default"), layer=layer)
     assert mismatches(model, lower(model), seed=12) == 0
+
+
+def saturating(layer: LstmLayer, mode: RoundingMode, zero: int) -> LstmLayer:
+    """Accumulators of thousands in front of activations whose scales divide 1: rounding sees only how near 1 is."""
+
+    def larger(tensor: QuantizedTensor) -> QuantizedTensor:
+        return replace(tensor, quantizer=replace(tensor.quantizer, scale=(4096 * tensor.quantizer.scale[0],)))
+
+    gates = (
+        replace(
+            gate,
+            input_weight=larger(gate.input_weight),
+            hidden_weight=larger(gate.hidden_weight),
+            accumulator=replace(gate.accumulator, scale=(64.0,)),
+            activation_quantizer=replace(
+                gate.activation_quantizer, scale=(2.0**-7,), zero_point=(zero,), rounding=mode
+            ),
+        )
+        for gate in layer.gates
+    )
+    return replace(layer, gates=tuple(gates), cell_tanh=replace(layer.cell_tanh, scale=(2.0**-6,), rounding=mode))
+
+
+@pytest.mark.parametrize("zero", [0, 3])
+@pytest.mark.parametrize("mode", list(RoundingMode))
+def test_activations_beyond_the_reach_of_float64_agree(mode: RoundingMode, zero: int) -> None:
+    model = replace(network("default"), layer=saturating(network("default").layer, mode, zero))
+    assert mismatches(model, lower(model), seed=13) == 0
 
 
 def test_different_scales_of_input_and_hidden_products_are_refused() -> None:

@@ -143,6 +143,17 @@ def test_thresholds_of_40_bit_accumulators_are_exact(seed: int) -> None:
     assert_thresholds_exact(step, linear)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_ties_of_40_bit_accumulators_go_the_way_of_the_mode(mode: RoundingMode) -> None:
+    # A third of the boundaries is met exactly, by rationals too long for 64 bits.
+    linear = Linear((Fraction(3, 2**30),), (Fraction(5, 2**29),), mode, IntegerType(12, True))
+    step = linear_step("step", -(2**39), 2**39 - 1, linear)
+    assert_thresholds_exact(step, linear)
+    edges = np.concatenate([step.thresholds[0], step.thresholds[0] - 1])
+    doubled = [2 * (linear.slope[0] * int(edge) + linear.intercept[0]) for edge in edges]
+    assert sum(value.denominator == 1 for value in doubled) > 500
+
+
 def test_thresholds_are_exact_where_the_zero_point_dwarfs_the_slope() -> None:
     # Boundary and zero point each lie 2^52 accumulator units away, their difference within the domain.
     for seed in range(60):

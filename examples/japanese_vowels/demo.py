@@ -49,7 +49,7 @@ def main() -> int:
     network = hwgen.load(HERE / "japanese_vowels.onnx")
     design = hwgen.schedule(network, target="xc7z020", clock_mhz=100, steps_per_second=500_000)
     project = hwgen.build(design, arguments.out)
-    print_build(project.path, design, console)
+    print_build(project.path, design, project.backends, console)
 
     console.rule("2. against Brevitas: its own float32 run of 370 held-out utterances")
     data = dict(np.load(HERE / "held_out.npz"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
+
 from hwgen.errors import ModelError, UnsupportedError, listing, printable
 from hwgen.frontend.graph import Graph, check_outputs_live, node_label, read_model
 from hwgen.frontend.lstm_cell import read_cell
@@ -53,22 +55,35 @@ def _refuse_without_cell(graph: Graph) -> None:
 
 def _read_output(graph: Graph, name: str, cell_outputs: list[str]) -> NetworkOutput:
     """Follow a graph output back through Unsqueeze to the cell."""
-    axes: list[int] = []
+    unsqueezed: list[onnx.NodeProto] = []
     tensor = graph.origin(name)
     while tensor not in cell_outputs:
         node = graph.producer(tensor)
         if node is None or node.op_type != "Unsqueeze" or len(node.input) != 2:
-            found = "a constant" if node is None else node_label(node)
             raise UnsupportedError(
-                f"graph output {printable(name)} comes from {found}: layers after the LSTM are not supported yet; "
-                "export the QuantLSTM alone"
+                f"graph output {printable(name)} comes from {graph.describe(tensor)}: layers after the LSTM are not "
+                "supported yet; export the QuantLSTM alone"
             )
-        index = graph.constant(node.input[1])
-        if index is None:
-            raise UnsupportedError(f"{node_label(node)}: its axes must be constant")
-        axes = [int(axis) for axis in index.reshape(-1)] + axes
+        unsqueezed.insert(0, node)
         tensor = graph.origin(node.input[0])
-    return NetworkOutput(name, _SOURCES[cell_outputs.index(tensor)], tuple(axes))
+    source = _SOURCES[cell_outputs.index(tensor)]
+    axes: list[int] = []
+    for node in unsqueezed:
+        axes += _axes(graph, node, len(axes) + (3 if source is Source.SEQUENCE else 2))
+    return NetworkOutput(name, source, tuple(axes))
+
+
+def _axes(graph: Graph, node: onnx.NodeProto, rank: int) -> list[int]:
+    """The axes that an Unsqueeze of a tensor of ``rank`` axes inserts, in ascending order."""
+    index = graph.constant(node.input[1])
+    if index is None:
+        raise UnsupportedError(f"{node_label(node)}: its axes must be constant")
+    total, given = rank + index.size, index.reshape(-1).tolist()
+    if index.dtype.kind == "i" and all(-total <= axis < total for axis in given):
+        axes = sorted({axis % total for axis in given})
+        if len(axes) == len(given):
+            return axes
+    raise ModelError(f"{node_label(node)}: axes must be different ones of {total}, not [{listing(given)}]")
 
 
 def _warnings(graph: Graph, used: list[str]) -> tuple[str, ...]:

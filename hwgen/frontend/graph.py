@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from hwgen.errors import ModelError, UnsupportedError, listing, printable
 MAX_FILE_BYTES = 2**31
 # Elements of one tensor; a larger claim is refused before memory is taken.
 MAX_TENSOR_ELEMENTS = 2**27
-# Constant subgraphs of these are folded: none makes more data than it is given.
+# Constant subgraphs of these are folded, as exporters write them: shallow, and small.
 FOLDED_OPS = ("Gather", "Squeeze", "Unsqueeze", "Cast", "Transpose", "Reshape", "Slice", "Concat")
+MAX_FOLDED_DEPTH = 16
+MAX_FOLDED_ELEMENTS = 2**24
 
 
 class Graph:
@@ -33,18 +36,91 @@ class Graph:
         self.proto = model.graph
         self.nodes: list[onnx.NodeProto] = list(model.graph.node)
         self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._producers: dict[str, onnx.NodeProto] = {}
-        for node in self.nodes:
-            for output in node.output:
-                if output in self._producers:
-                    raise ModelError(f"tensor {printable(output)} is written by two nodes")
-                self._producers[output] = node
-            if node.op_type == "Constant":
-                attribute = _attribute(node, "value")
-                if attribute is not None:
-                    self._constants[node.output[0]] = attribute.t
         self.inputs = [value.name for value in model.graph.input if value.name not in self._constants]
         self.outputs = [value.name for value in model.graph.output]
+        self._producers: dict[str, onnx.NodeProto] = {}
+        self._check_names()
+        for node in self.nodes:
+            self._add(node)
+        self._folded_depth: dict[str, int] = {}
+        self._folded: dict[str, NDArray[np.generic]] = {}
+        self._check_order()
+
+    def _check_names(self) -> None:
+        """Refuse names that are no text, and tensors that stand twice where they may stand once."""
+        for node in self.nodes:
+            for name in (node.name, node.op_type, node.domain, *node.input, *node.output):
+                if not isinstance(name, str):
+                    raise ModelError(f"{node_label(node)}: the name {printable(name)} is not UTF-8 text")
+        places = {
+            "the initializers": [tensor.name for tensor in self.proto.initializer],
+            "the graph inputs": [value.name for value in self.proto.input],
+            "the graph outputs": self.outputs,
+        }
+        for place, names in places.items():
+            seen: set[str] = set()
+            for name in names:
+                if not isinstance(name, str) or not name:
+                    raise ModelError(f"{place} have a tensor without a readable name: {printable(name)}")
+                if name in seen:
+                    raise ModelError(f"tensor {printable(name)} stands among {place} twice")
+                seen.add(name)
+
+    def _add(self, node: onnx.NodeProto) -> None:
+        """Note what a node writes."""
+        label = node_label(node)
+        if node.op_type == "Identity" and (len(node.input), len(node.output)) != (1, 1):
+            raise ModelError(f"{label}: must have 1 input and 1 output, not {len(node.input)} and {len(node.output)}")
+        if node.op_type == "Constant" and len(node.output) != 1:
+            raise ModelError(f"{label}: must have 1 output, not {len(node.output)}")
+        for output in filter(None, node.output):  # an empty name leaves an optional output out
+            if output in self._producers:
+                raise ModelError(f"tensor {printable(output)} is written by two nodes")
+            if output in self._constants or output in self.inputs:
+                other = "an initializer" if output in self._constants else "a graph input"
+                raise ModelError(f"tensor {printable(output)} is written by {label}, but is {other} too")
+            self._producers[output] = node
+        if node.op_type == "Constant":
+            attribute = _attribute(node, "value")
+            if attribute is not None:
+                self._constants[node.output[0]] = attribute.t
+
+    def _check_order(self) -> None:
+        """Walk the nodes in an order in which each comes after what it reads; refuse cycles.
+
+        On the way, note which tensors ``constant`` may fold, and how deep their constant subgraph is.
+        """
+        waiting = [0] * len(self.nodes)
+        readers: dict[str, list[int]] = {}
+        for index, node in enumerate(self.nodes):
+            for name in node.input:
+                if name in self._producers:
+                    waiting[index] += 1
+                    readers.setdefault(name, []).append(index)
+        ready = [index for index, count in enumerate(waiting) if count == 0]
+        for index in ready:
+            node = self.nodes[index]
+            self._note_folded(node)
+            for reader in (reader for name in node.output for reader in readers.get(name, ())):
+                waiting[reader] -= 1
+                if waiting[reader] == 0:
+                    ready.append(reader)
+        stuck = [node for node, count in zip(self.nodes, waiting, strict=True) if count]
+        if stuck:
+            # Each waits for another: as many steps back as there are nodes end within a cycle.
+            unwritten, node = {name for node in stuck for name in node.output}, stuck[0]
+            for _ in stuck:
+                node = self._producers[next(name for name in node.input if name in unwritten)]
+            raise ModelError(f"{node_label(node)}: stands in a cycle: it depends on its own output")
+
+    def _note_folded(self, node: onnx.NodeProto) -> None:
+        folds = node.op_type in FOLDED_OPS and not node.domain and any(node.output[:1])
+        depths = [0 if name in self._constants else self._folded_depth.get(name) for name in node.input if name]
+        known = [depth for depth in depths if depth is not None]
+        if (folds or node.op_type == "Identity") and depths and len(known) == len(depths):
+            depth = max(known) + folds
+            if depth <= MAX_FOLDED_DEPTH:
+                self._folded_depth[node.output[0]] = depth
 
     def producer(self, tensor: str) -> onnx.NodeProto | None:
         """The node that writes ``tensor``; None for graph inputs and initializers.  Identity is looked through."""
@@ -80,19 +156,25 @@ class Graph:
         try:
             return np.asarray(numpy_helper.to_array(proto))
         except (ValueError, TypeError, KeyError) as error:
-            raise ModelError(f"initializer {printable(proto.name)}: unreadable data ({error})") from error
+            raise ModelError(
+                f"initializer {printable(proto.name)}: unreadable data ({printable(str(error))})"
+            ) from error
 
     def _fold(self, tensor: str) -> NDArray[np.generic] | None:
-        node = self._producers.get(tensor)
-        if node is None or node.op_type not in FOLDED_OPS or node.domain or self.depends_on_input(tensor):
+        if tensor in self._folded:
+            return self._folded[tensor]
+        if tensor not in self._folded_depth:
             return None
+        node = self._producers[tensor]
         values = {name: self.constant(name) for name in node.input if name}
-        if any(value is None for value in values.values()):
-            return None
+        sizes = [value.size for name in node.input if (value := values.get(name)) is not None]
+        if (math.prod(sizes) if node.op_type == "Gather" else sum(sizes)) > MAX_FOLDED_ELEMENTS:
+            raise UnsupportedError(f"{node_label(node)}: a constant expression this large must be an initializer")
         try:
-            return np.asarray(ReferenceEvaluator(node).run(None, values)[0])
+            self._folded[tensor] = np.asarray(ReferenceEvaluator(node).run(None, values)[0])
         except Exception as error:  # the evaluator raises whatever numpy does on shapes that do not fit
-            raise ModelError(f"{node_label(node)}: cannot be evaluated ({error})") from error
+            raise ModelError(f"{node_label(node)}: cannot be evaluated ({printable(str(error))})") from error
+        return self._folded[tensor]
 
     def shape(self, tensor: str) -> list[int | None] | None:
         """The declared shape of a graph input: None for a free dimension, None altogether if not declared."""
@@ -101,6 +183,13 @@ class Graph:
                 dims = value.type.tensor_type.shape.dim
                 return [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims]
         return None
+
+    def describe(self, tensor: str) -> str:
+        """Where a tensor comes from, for messages."""
+        node = self.producer(tensor)
+        if node is not None:
+            return node_label(node)
+        return "a graph input" if self.origin(tensor) in self.inputs else "a constant"
 
     def depends_on_input(self, tensor: str) -> bool:
         """Whether any graph input can influence ``tensor``."""
@@ -130,7 +219,10 @@ def attribute_value(node: onnx.NodeProto, *names: str, default: object = None) -
     for name in names:
         attribute = _attribute(node, name)
         if attribute is not None:
-            value = onnx.helper.get_attribute_value(attribute)
+            try:
+                value = onnx.helper.get_attribute_value(attribute)
+            except ValueError as error:
+                raise ModelError(f"{node_label(node)}: attribute {name!r} has no readable value") from error
             return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     return default
 
@@ -147,16 +239,16 @@ def flag(node: onnx.NodeProto, *names: str, default: int | None = None) -> bool:
 
 def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
     """Parse an ONNX file and return it with its bytes; raises ModelError for anything that is not a complete one."""
-    if not path.exists():
-        raise ModelError(f"{path}: no such file")
-    if not path.is_file():
-        raise ModelError(f"{path}: not a file; a model is one .onnx file")
-    size = path.stat().st_size
-    if size == 0:
-        raise ModelError(f"{path}: empty file")
-    if size > MAX_FILE_BYTES:
-        raise ModelError(f"{path}: {size} bytes, more than an ONNX file can have (2 GiB)")
     try:
+        if not path.exists():
+            raise ModelError(f"{path}: no such file")
+        if not path.is_file():
+            raise ModelError(f"{path}: not a file; a model is one .onnx file")
+        size = path.stat().st_size
+        if size == 0:
+            raise ModelError(f"{path}: empty file")
+        if size > MAX_FILE_BYTES:
+            raise ModelError(f"{path}: {size} bytes, more than an ONNX file can have (2 GiB)")
         source = path.read_bytes()
         model = onnx.ModelProto.FromString(source)
     except DecodeError as error:
@@ -165,7 +257,21 @@ def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
         raise ModelError(f"{path}: {error.strerror}") from error
     if not model.graph.node and not model.graph.output:
         raise ModelError(f"{path}: not an ONNX model: it holds no graph")
+    _check_opsets(model, path)
     return model, source
+
+
+def _check_opsets(model: onnx.ModelProto, path: Path) -> None:
+    """Every domain in use must be imported: exporters write the imports last, so a truncated file lacks them."""
+    imported = {"" if opset.domain == "ai.onnx" else opset.domain for opset in model.opset_import}
+    if not imported:
+        raise ModelError(f"{path}: no opset_import; the file is truncated: export it again")
+    for node in model.graph.node:
+        if ("" if node.domain == "ai.onnx" else node.domain) not in imported:
+            raise ModelError(
+                f"{path}: {node_label(node)} is of domain {printable(node.domain)}, which opset_import does not name; "
+                "the file is truncated: export it again"
+            )
 
 
 def check_outputs_live(graph: Graph) -> None:

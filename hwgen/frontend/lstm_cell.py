@@ -59,11 +59,13 @@ def read_cell(graph: Graph, node: onnx.NodeProto) -> tuple[LstmLayer, tuple[Netw
     label = node_label(node)
     if len(node.input) != _INPUT_COUNT:
         raise ModelError(f"{label}: must have {_INPUT_COUNT} inputs, not {len(node.input)}")
+    if not 1 <= len(node.output) <= 3:
+        raise ModelError(f"{label}: must have 1 to 3 outputs, not {len(node.output)}")
     input_quantizer, source = activation_quantizer(graph, node.input[0], "its input", label)
     if source not in graph.inputs:
         raise UnsupportedError(
             f"{label}: its input must be a graph input behind one Quant node, but {printable(source)} comes from "
-            f"{_origin(graph, source)}; layers before the LSTM are not supported yet"
+            f"{graph.describe(source)}; layers before the LSTM are not supported yet"
         )
     hidden_size, input_size = _weight_shape(graph, node, label)
     cell = _Cell(graph, node, label, input_size, hidden_size)
@@ -97,15 +99,14 @@ def read_cell(graph: Graph, node: onnx.NodeProto) -> tuple[LstmLayer, tuple[Netw
     return layer, tuple(port for port in ports if port is not None), flag(node, "batch_first")
 
 
-def _origin(graph: Graph, tensor: str) -> str:
-    node = graph.producer(tensor)
-    return "a constant" if node is None else node_label(node)
-
-
 def _weight_shape(graph: Graph, node: onnx.NodeProto, label: str) -> tuple[int, int]:
     """[H, I] as the first input weight has it; the other weights are then checked against it."""
     producer = graph.producer(node.input[3])
-    tensor = producer.input[0] if producer is not None and producer.op_type in QUANT_OPS else node.input[3]
+    if producer is not None and producer.op_type in QUANT_OPS:
+        quantizer_of_node(graph, producer)  # for its checks: what it reads is looked at next
+        tensor = producer.input[0]
+    else:
+        tensor = node.input[3]
     weight = graph.constant(tensor)
     if weight is None:
         raise UnsupportedError(f"{label}: its input weight ({printable(tensor)}) must be a constant of the file")
@@ -143,9 +144,13 @@ def _quantizer(cell: _Cell, name: str) -> Quantizer:
     for what, array in (("scale", scale), ("zero point", zero_point)):
         if array.size not in (1, cell.hidden_size):
             raise ModelError(f"{owner.label}: {what} must have 1 or {cell.hidden_size} entries, not {array.size}")
+    if (zero_point != zero_point.reshape(-1)[0]).any():
+        raise UnsupportedError(
+            f"{owner.label}: one zero point per tensor is supported, not {len(np.unique(zero_point))} different ones"
+        )
     return quantizer_from(
         scale,
-        zero_point,
+        zero_point.reshape(-1)[:1],
         bits,
         flag(cell.node, f"{name}_signed"),
         # Brevitas spells one of them output_sigmoid_narrow_range.
@@ -178,7 +183,7 @@ def _initial_state(
     source, axes = _strip_state_axes(graph, tensor)
     if source not in graph.inputs:
         raise UnsupportedError(
-            f"{label} must be a constant or a graph input, but it comes from {_origin(graph, source)}"
+            f"{label} must be a constant or a graph input, but it comes from {graph.describe(source)}"
         )
     shape = graph.shape(source)
     if shape is not None and (len(shape) != 2 + axes or shape[-1] not in (None, cell.hidden_size)):
@@ -204,7 +209,7 @@ def _constant_state(
     values: FloatArray, quantizer: Quantizer, label: str, hidden_size: int, quantized: bool
 ) -> FloatArray:
     """The codes [H] of a constant state [batch, H], the same for every sequence of a batch."""
-    if values.size == 0 or values.shape[-1] != hidden_size:
+    if values.size == 0 or values.shape[-1:] != (hidden_size,):
         raise ModelError(f"{label}: shape must be [batch, {hidden_size}], not {list(values.shape)}")
     rows = values.reshape(-1, hidden_size)
     if (rows != rows[0]).any():

@@ -18,6 +18,7 @@ QUANT_OPS = ("Quant", "IntQuant", "BipolarQuant")
 # Codes of 32 bits are allowed for biases alone; everything that reaches a multiplier has at most 16.
 MAX_BITS = 16
 MAX_BIAS_BITS = 32
+_LEAST_SCALE, _GREATEST_SCALE = 2.0**-149, float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def constant_of(graph: Graph, tensor: str, what: str, owner: Owner) -> FloatArra
         )
     if value.dtype.kind not in "fiub":
         raise ModelError(f"{owner.label}: its {what} must hold numbers, not {value.dtype}")
-    real = value.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # what is no finite number is refused next
+        real = value.astype(np.float64)
     if not np.isfinite(real).all():
         raise ModelError(f"{owner.label}: its {what} must be finite, not {_first(real[~np.isfinite(real)])}")
     return real
@@ -48,8 +50,9 @@ def quantizer_from(
     scale: FloatArray, zero_point: FloatArray, bits: FloatArray, signed: bool, narrow: bool, mode: str, owner: Owner
 ) -> Quantizer:
     """Validate the parameters of one quantizer; scale and zero point come with one entry or one per channel."""
-    if (scale <= 0).any():
-        raise ModelError(f"{owner.label}: scale must be positive, not {_first(scale[scale <= 0])}")
+    _check_scale(scale, owner)
+    if not zero_point.size:
+        raise ModelError(f"{owner.label}: its zero point holds no number")
     if (zero_point != np.rint(zero_point)).any():
         odd = _first(zero_point[zero_point != np.rint(zero_point)])
         raise ModelError(f"{owner.label}: zero point must be an integer, not {odd}")
@@ -67,13 +70,24 @@ def quantizer_from(
     if codes.lo >= codes.hi:
         raise ModelError(f"{owner.label}: a {codes} quantizer has a single code, {codes.lo}; widen it or drop narrow")
     zeros = tuple(int(z) for z in zero_point.reshape(-1))
-    if any(not codes.lo <= zero <= codes.hi for zero in zeros):
+    outside = [zero for zero in zeros if not codes.lo <= zero <= codes.hi]
+    if outside:
         raise UnsupportedError(
-            f"{owner.label}: zero point must lie among the codes {codes.lo}..{codes.hi}, not {zeros[0]}: "
+            f"{owner.label}: zero point must lie among the codes {codes.lo}..{codes.hi}, not {outside[0]}: "
             "zero must be representable"
         )
     rounding = RoundingMode.parse(mode, owner.label)
     return Quantizer(tuple(float(s) for s in scale.reshape(-1)), zeros, codes, rounding)
+
+
+def _check_scale(scale: FloatArray, owner: Owner) -> None:
+    if not scale.size:
+        raise ModelError(f"{owner.label}: its scale holds no number")
+    if (scale <= 0).any():
+        raise ModelError(f"{owner.label}: scale must be positive, not {_first(scale[scale <= 0])}")
+    wild = (scale < _LEAST_SCALE) | (scale > _GREATEST_SCALE)
+    if wild.any():
+        raise ModelError(f"{owner.label}: scale must be a float32 number, not {_first(scale[wild])}")
 
 
 def quantizer_of_node(graph: Graph, node: onnx.NodeProto, max_bits: int = MAX_BITS) -> Quantizer:
@@ -84,8 +98,7 @@ def quantizer_of_node(graph: Graph, node: onnx.NodeProto, max_bits: int = MAX_BI
         raise ModelError(f"{owner.label}: must have {wanted} inputs, not {len(node.input)}")
     scale = constant_of(graph, node.input[1], "scale", owner)
     if node.op_type == "BipolarQuant":
-        if (scale <= 0).any():
-            raise ModelError(f"{owner.label}: scale must be positive, not {_first(scale[scale <= 0])}")
+        _check_scale(scale, owner)
         return Quantizer(tuple(float(s) for s in scale.reshape(-1)), (0,), IntegerType(1, True, bipolar=True))
     return quantizer_from(
         scale,

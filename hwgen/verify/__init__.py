@@ -12,12 +12,15 @@ from numpy.typing import ArrayLike
 from hwgen import host, vectors
 from hwgen.errors import ConfigError, printable
 from hwgen.project import Project
-from hwgen.verify import csim
+from hwgen.rtl_timing import timeline
+from hwgen.verify import csim, rtl
 
-LEVELS = ("csim",)
+LEVELS = ("csim", "rtl")
+BACKEND_OF = {"csim": "hls", "rtl": "rtl"}
 # Without stalls, and with both sides stalled a third of the time.
 _STALLS = (0, 33)
 Progress = Callable[[str], None]
+_Cycles = dict[str, dict[str, int]]
 
 
 def verify(
@@ -57,29 +60,77 @@ def verify(
         "seed": seed,
         "levels": {"integer": _level(data, compared, differing)},
     }
-    if level in ("csim", "all") and "hls" in project.backends:
-        progress("compiling the C simulation")
-        csim.compile_testbench(project)
-        results = []
-        for stall in _STALLS:
-            progress(f"C simulation, {'no stalls' if stall == 0 else f'both sides stalled {stall} % of the time'}")
-            results.append(csim.simulate(project, data, expected, stall, seed))
-        codes, wrong = sum(r.codes for r in results), sum(r.mismatches for r in results)
-        report["levels"]["csim"] = _level(data, codes, wrong)
-    if level == "csim" and "csim" not in report["levels"]:
-        raise ConfigError("--level csim: the project has no HLS backend; build it with --backend hls")
-    report["passed"] = all(entry["mismatches"] == 0 for entry in report["levels"].values())
+    for name, simulate in (("csim", _csim), ("rtl", _rtl)):
+        if level not in (name, "all"):
+            continue
+        if BACKEND_OF[name] not in project.backends:
+            if level == name:
+                raise ConfigError(
+                    f"--level {name}: the project has no {BACKEND_OF[name]} backend; "
+                    f"build it with --backend {BACKEND_OF[name]} or all"
+                )
+            continue
+        report["levels"][name] = _level(data, *simulate(project, data, expected, seed, progress))
+    report["passed"] = all(
+        entry["mismatches"] == 0 and entry["predicted_cycles"] == entry["simulated_cycles"]
+        for entry in report["levels"].values()
+    )
     (project.path / "verify.json").write_text(json.dumps(report, indent=2) + "\n")
     return report
 
 
-def _level(data: vectors.Sequences, codes: int, mismatches: int) -> dict[str, Any]:
+def _csim(
+    project: Project, data: vectors.Sequences, expected: vectors.Results, seed: int, progress: Progress
+) -> tuple[int, int]:
+    progress("compiling the C simulation")
+    csim.compile_testbench(project)
+    results = []
+    for stall in _STALLS:
+        progress(f"C simulation, {_stalled(stall)}")
+        results.append(csim.simulate(project, data, expected, stall, seed))
+    return sum(result.codes for result in results), sum(result.mismatches for result in results)
+
+
+def _rtl(
+    project: Project, data: vectors.Sequences, expected: vectors.Results, seed: int, progress: Progress
+) -> tuple[int, int, _Cycles, _Cycles]:
+    progress("compiling the RTL simulation")
+    rtl.compile_simulation(project)
+    predicted = timeline(project.design).predict(data.lengths).ports
+    codes = mismatches = 0
+    simulated: rtl.Cycles = {}
+    for stall in _STALLS:
+        progress(f"RTL simulation, {_stalled(stall)}")
+        comparison, cycles = rtl.simulate(project, data, expected, stall, seed)
+        codes, mismatches = codes + comparison.codes, mismatches + comparison.mismatches
+        if stall == 0:
+            simulated = cycles
+    return codes, mismatches, _listed(predicted), _listed(simulated)
+
+
+def _stalled(percent: int) -> str:
+    return "no stalls" if percent == 0 else f"both sides stalled {percent} % of the time"
+
+
+def _listed(cycles: rtl.Cycles) -> _Cycles:
+    return {name: {"first": first, "last": last} for name, (first, last) in cycles.items()}
+
+
+def _level(
+    data: vectors.Sequences,
+    codes: int,
+    mismatches: int,
+    predicted: _Cycles | None = None,
+    simulated: _Cycles | None = None,
+) -> dict[str, Any]:
+    """One entry of verify.json.  Cycles are those of the first and last beat of each output, from the first of x; only
+    RTL has a clock.
+    """
     return {
         "sequences": len(data.lengths),
         "steps": data.steps,
         "codes": codes,
         "mismatches": mismatches,
-        # C simulation has no clock; cycles come with RTL.
-        "predicted_cycles": None,
-        "simulated_cycles": None,
+        "predicted_cycles": predicted,
+        "simulated_cycles": simulated,
     }

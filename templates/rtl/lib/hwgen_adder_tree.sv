@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sum of Count signed terms.  Stages registers are spread over the levels, one more addition following behind the tree (an
-// accumulator).  Latency is Stages.
+// Sum of Count signed terms.  Stages registers are spread over the levels, one more addition
+// following behind the tree (an accumulator).  Latency is Stages.
 module hwgen_adder_tree #(
   parameter int Count = 4,
   parameter int TermBits = 16,
@@ -26,11 +26,16 @@ module hwgen_adder_tree #(
       end
     end else begin : gen_sums
       // Also for the addition that follows: Levels + 1 in all, Stages + 1 registers.
-      localparam int Here = l * (Stages + 1) / (Levels + 1) > (l - 1) * (Stages + 1) / (Levels + 1) ? 1 : 0;
+      localparam int Until = l * (Stages + 1) / (Levels + 1);
+      localparam int Before = (l - 1) * (Stages + 1) / (Levels + 1);
+      localparam int Here = Until > Before ? 1 : 0;
+      localparam int Term = Bits - 1;
       logic [Nodes*Bits-1:0] added;
       for (genvar i = 0; i < Nodes; i++) begin : gen_node
-        assign added[i*Bits +: Bits] = Bits'($signed(gen_level[l-1].sums[2*i*(Bits-1) +: Bits-1])) +
-                                       Bits'($signed(gen_level[l-1].sums[(2*i+1)*(Bits-1) +: Bits-1]));
+        logic signed [Term-1:0] left, right;
+        assign left = gen_level[l-1].sums[2*i*Term +: Term];
+        assign right = gen_level[l-1].sums[(2*i+1)*Term +: Term];
+        assign added[i*Bits +: Bits] = Bits'(left) + Bits'(right);
       end
       hwgen_delay #(.Width(Nodes * Bits), .Stages(Here)) u_sums (
         .clk_i, .data_i(added), .data_o(sums)

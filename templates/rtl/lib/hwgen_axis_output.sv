@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An AXI4-Stream of vectors of Beats beats: Lanes signed values a beat, each padded to bytes.  Room for a vector is reserved
-// before the first of its beats is computed, so the pipeline in front never has to stall: Vectors of them are buffered.
+// An AXI4-Stream of vectors of Beats beats: Lanes signed values a beat, each padded to bytes.
+// Room for a vector is reserved before the first of its beats is computed, so the pipeline in
+// front never has to stall: Vectors of them are buffered.
 module hwgen_axis_output #(
   parameter int Lanes = 1,
   parameter int ValueBits = 8,

@@ -22,5 +22,9 @@ module hwgen_clamp #(
     if (value < Bits'(Lo)) limited = Bits'(Lo);
     else if (value > Bits'(Hi)) limited = Bits'(Hi);
   end
-  assign code_o = CodeBits'(limited);
+  assign code_o = limited[CodeBits-1:0];
+  if (Bits > CodeBits) begin : gen_sign
+    logic unused_sign;
+    assign unused_sign = |limited[Bits-1:CodeBits];
+  end
 endmodule

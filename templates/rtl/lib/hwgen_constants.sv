@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A few constants, one of them at a time: entry Offset + index * Stride of Values, a cycle after its index.  Units that work
-// side by side take every Stride-th channel, each from an Offset of its own.
+// A few constants, one of them at a time: entry Offset + index * Stride of Values, a cycle after
+// its index.  Units that work side by side take every Stride-th channel, each from an Offset of
+// its own.
 module hwgen_constants #(
   parameter int Width = 8,
   parameter int Depth = 1,

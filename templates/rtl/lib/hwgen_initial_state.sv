@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Initial states from outside: vectors of Beats beats of Lanes values, read in groups of ReadLanes.  Two are kept, so one
-// arrives while the other is in use.  take_i begins the use of one, release_i ends it with its last read.
+// Initial states from outside: vectors of Beats beats of Lanes values, read in groups of
+// ReadLanes.  Two are kept, so one arrives while the other is in use.  take_i begins the use of
+// one, release_i ends it with its last read.
 module hwgen_initial_state #(
   parameter int Lanes = 1,
   parameter int Beats = 20,

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Folded matrix-vector product: Pe rows times Simd columns a cycle.  A row begins with first_i and ends with last_i; its
-// sum, start included, is there ProductStages + TreeStages + 1 cycles after its last codes, for one cycle.
+// Folded matrix-vector product: Pe rows times Simd columns a cycle.  A row begins with first_i
+// and ends with last_i; its sum, start included, is there ProductStages + TreeStages + 1 cycles
+// after its last codes, for one cycle.
 //
-// The starts of rows are taken as the accumulator takes their first products: a cycle before the sum would be there if
-// the row had one tile.  Nothing stalls; cycles without valid_i are skipped.
+// The starts of rows are taken as the accumulator takes their first products: a cycle before the
+// sum would be there if the row had one tile.  Nothing stalls; cycles without valid_i are
+// skipped.
 module hwgen_matvec #(
   parameter int Pe = 4,
   parameter int Simd = 4,
@@ -64,6 +66,10 @@ module hwgen_matvec #(
     );
 
     // Partial sums may wrap around: the whole sum fits.
+    if (TreeBits > SumBits) begin : gen_wrap
+      logic unused_sum;
+      assign unused_sum = |sum[TreeBits-1:SumBits];
+    end
     assign start = first ? starts_i[pe*SumBits +: SumBits] : total_q;
     always_ff @(posedge clk_i) if (valid) total_q <= start + SumBits'(sum);
     assign sums_o[pe*SumBits +: SumBits] = total_q;

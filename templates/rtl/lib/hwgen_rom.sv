@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Read-only memory from a file of hexadecimal words.  Stages = 0 reads at once, 1 is a registered read (block RAM), more
-// add registers behind it (the output register of a block RAM).
+// Read-only memory from a file of hexadecimal words.  Stages = 0 reads at once, 1 is a registered
+// read (block RAM), more add registers behind it (the output register of a block RAM).
 module hwgen_rom #(
   parameter int Width = 8,
   parameter int Depth = 1,
   parameter int Stages = 1,
+  parameter int Block = 0,  // ask for block RAM
   parameter File = "",
   localparam int AddressBits = Depth > 1 ? $clog2(Depth) : 1
 ) (
@@ -13,8 +14,11 @@ module hwgen_rom #(
   input  logic [AddressBits-1:0] address_i,
   output logic [Width-1:0]       word_o
 );
+  (* rom_style = Block != 0 ? "block" : "auto" *)
   logic [Width-1:0] memory [0:Depth-1];
-  initial $readmemh(File, memory);
+  if (File != "") begin : gen_contents
+    initial $readmemh(File, memory);
+  end
 
   if (Stages == 0) begin : gen_asynchronous
     logic unused_clk;
@@ -32,4 +36,12 @@ module hwgen_rom #(
       .data_o(word_o)
     );
   end
+
+`ifndef SYNTHESIS
+  initial begin
+    if (Block != 0 && Stages == 0) begin
+      $fatal(1, "block RAM is read with 1 stage or more, not %0d", Stages);
+    end
+  end
+`endif
 endmodule

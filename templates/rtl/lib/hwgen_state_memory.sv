@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The state of the recurrence.  h in two copies: a step reads one, any Simd codes at once, and writes the other, Units
-// codes at a time.  c once: it is read (a cycle after its group is named) and written group by group.
+// The state of the recurrence.  h in two copies: a step reads one, any Simd codes at once, and
+// writes the other, Units codes at a time.  c once: it is read (a cycle after its group is named)
+// and written group by group.
 module hwgen_state_memory #(
   parameter int Units = 1,
   parameter int Groups = 20,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Step function: First + number of thresholds <= value, by binary search, one level for each bit of the result.  Level l
-// holds 2^l thresholds of a complete tree (of the row of the channel where each has its own), in File_lNN.hex.
+// Step function: First + number of thresholds <= value, by binary search, one level for each bit
+// of the result.  Level l holds 2^l thresholds of a complete tree (of the row of the channel
+// where each has its own), in File_lNN.hex.
 //
-// Stages registers are spread over the levels; OutputRegister says whether one of them stands behind the last level.
+// Stages registers are spread over the levels; OutputRegister says whether one of them stands
+// behind the last level.
 module hwgen_step_search #(
   parameter int ValueBits = 16,
   parameter int ThresholdBits = 16,
@@ -24,60 +26,62 @@ module hwgen_step_search #(
   localparam int Levels = $clog2(Count + 1);
   localparam int Parts = Stages + 1 - OutputRegister;
 
-  // What enters level l: the value, the row, and the place found so far.
-  for (genvar l = 0; l <= Levels; l++) begin : gen_level
+  for (genvar l = 1; l <= Levels; l++) begin : gen_level
+    // Registers in front of this level, and behind it.
+    localparam int Before = l > 1 && (l - 1) * Parts / Levels > (l - 2) * Parts / Levels ? 1 : 0;
+    localparam int After = l * Parts / Levels > (l - 1) * Parts / Levels ? 1 : 0;
+    localparam int Here = l == Levels && OutputRegister == 0 ? 0 : After;
+    localparam int AddressBits = Rows > 1 ? RowBits + l - 1 : l > 1 ? l - 1 : 1;
+    // The level as two decimal digits.
+    localparam logic [15:0] Digits = {8'(48 + (l - 1) / 10), 8'(48 + (l - 1) % 10)};
     logic signed [ValueBits-1:0] value;
-    logic [RowBits-1:0] row;
-    logic [Levels:0] place;
-    if (l == 0) begin : gen_first
+    logic [AddressBits-1:0] address;
+    logic signed [ThresholdBits-1:0] threshold;
+    logic [l-1:0] found, place;
+    logic reached;
+
+    if (l == 1) begin : gen_first
       assign value = value_i;
-      assign row = row_i;
-      assign place = '0;
+      assign found = reached;
     end else begin : gen_next
-      localparam int Behind = l * Parts / Levels > (l - 1) * Parts / Levels ? 1 : 0;
-      localparam int Here = l == Levels && OutputRegister == 0 ? 0 : Behind;
-      localparam int PlaceBits = l > 1 ? l - 1 : 1;
-      localparam int AddressBits = Rows > 1 ? RowBits + l - 1 : PlaceBits;
-      // One decimal digit after the other.
-      localparam logic [15:0] Digits = {8'(48 + (l - 1) / 10), 8'(48 + (l - 1) % 10)};
-      logic [AddressBits-1:0] address;
-      logic signed [ThresholdBits-1:0] threshold;
-      logic [Levels:0] found;
-      if (Rows == 1) begin : gen_place
-        assign address = gen_level[l-1].place[PlaceBits-1:0];
-      end else if (l == 1) begin : gen_row
-        assign address = gen_level[l-1].row;
-      end else begin : gen_both
-        assign address = {gen_level[l-1].row, gen_level[l-1].place[PlaceBits-1:0]};
-      end
-      hwgen_rom #(
-        .Width(ThresholdBits),
-        .Depth(Rows * 2 ** (l - 1)),
-        .Stages(0),
-        .File({File, "_l", Digits, ".hex"})
-      ) u_thresholds (
-        .clk_i,
-        .address_i(address),
-        .word_o(threshold)
+      hwgen_delay #(.Width(ValueBits), .Stages(Before)) u_value (
+        .clk_i, .data_i(gen_level[l-1].value), .data_o(value)
       );
-      assign found = {gen_level[l-1].place[Levels-1:0],
-                      ThresholdBits'(gen_level[l-1].value) >= threshold};
-      hwgen_delay #(.Width(Levels + 1), .Stages(Here)) u_place (
-        .clk_i, .data_i(found), .data_o(place)
-      );
-      if (l < Levels) begin : gen_along
-        hwgen_delay #(.Width(ValueBits + RowBits), .Stages(Here)) u_along (
-          .clk_i,
-          .data_i({gen_level[l-1].value, gen_level[l-1].row}),
-          .data_o({value, row})
-        );
-      end else begin : gen_end
-        logic unused_along;
-        assign value = '0;
-        assign row = '0;
-        assign unused_along = |{value, row};
-      end
+      assign found = {gen_level[l-1].place, reached};
     end
+    if (Rows > 1) begin : gen_rows
+      logic [RowBits-1:0] row;
+      if (l == 1) begin : gen_first
+        assign row = row_i;
+        assign address = row;
+      end else begin : gen_next
+        hwgen_delay #(.Width(RowBits), .Stages(Before)) u_row (
+          .clk_i, .data_i(gen_level[l-1].gen_rows.row), .data_o(row)
+        );
+        assign address = {row, gen_level[l-1].place};
+      end
+    end else if (l == 1) begin : gen_root
+      logic unused_row;
+      assign unused_row = |row_i;
+      assign address = 1'b0;
+    end else begin : gen_place
+      assign address = gen_level[l-1].place;
+    end
+
+    hwgen_rom #(
+      .Width(ThresholdBits),
+      .Depth(Rows * 2 ** (l - 1)),
+      .Stages(0),
+      .File({File, "_l", Digits, ".hex"})
+    ) u_thresholds (
+      .clk_i,
+      .address_i(address),
+      .word_o(threshold)
+    );
+    assign reached = ThresholdBits'(value) >= threshold;
+    hwgen_delay #(.Width(l), .Stages(Here)) u_place (
+      .clk_i, .data_i(found), .data_o(place)
+    );
   end
 
   // Places beyond the last threshold stand for the last code.

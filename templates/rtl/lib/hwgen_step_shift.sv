@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Step function: clamp(round((value + offset) / 2^Shift)); a Shift below 1 multiplies: (value << -Shift) + offset.
-// Rounding: 0 half to even, 1 up, 2 down, 3 away from zero, 4 to zero, 5 half away from zero, 6 half to zero.
-// Latency is SumStages + OutputStages.
+// Step function: clamp(round((value + offset) / 2^Shift)); a Shift below 1 multiplies: (value <<
+// -Shift) + offset. Rounding: 0 half to even, 1 up, 2 down, 3 away from zero, 4 to zero, 5 half
+// away from zero, 6 half to zero. Latency is SumStages + OutputStages.
 module hwgen_step_shift #(
   parameter int ValueBits = 16,
   parameter int OffsetBits = 16,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Step function: entry value - Lo of a table, of the row of the channel where each has its own.  Rows are padded to a power
-// of two.  Latency is Stages.
+// Step function: entry value - Lo of a table, of the row of the channel where each has its own.
+// Rows are padded to a power of two.  Latency is Stages.
 module hwgen_step_table #(
   parameter int ValueBits = 8,
   parameter int CodeBits = 8,

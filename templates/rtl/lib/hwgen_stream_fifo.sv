@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// First in, first out: what is written stands at the output a cycle later.  The writer counts credits instead of looking
-// at a full flag: it must not write more than Depth words that were not read.
+// First in, first out: what is written stands at the output a cycle later.  The writer counts
+// credits instead of looking at a full flag: it must not write more than Depth words that were
+// not read.
 module hwgen_stream_fifo #(
   parameter int Width = 8,
   parameter int Depth = 4

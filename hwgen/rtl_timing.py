@@ -1,0 +1,475 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When everything happens in the RTL: pipeline registers, the depth of the recurrent loop, and predicted cycles.
+
+The loop is scheduled statically: from the tile of a time step to its new state every value has a fixed cycle.  Times of
+the elementwise part count from the cycle in which the accumulators hold the totals of the last gates of a unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm
+from hwgen.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Registers:
+    """Register stages of each unit: few for a slow clock, more for a fast one.
+
+    ``adders`` and ``levels`` count what lies between two registers: levels of an adder tree (the accumulator is one of
+    them), and levels of a threshold search.  ``multiply`` is (input, product, sum, output), ``shift`` is (sum, output)
+    of a shift form that rounds; one that only adds and clamps has ``clamp`` at its output.
+    """
+
+    weight: int = 2
+    sums: int = 2
+    operand: int = 1
+    product: int = 1
+    adders: int = 2
+    multiply: tuple[int, int, int, int] = (0, 1, 0, 1)
+    shift: tuple[int, int] = (0, 1)
+    clamp: int = 1
+    table: int = 1
+    levels: int = 2
+    elementwise: int = 1
+
+
+SLOW = Registers(weight=1, sums=1, adders=4, clamp=0, levels=4)
+MEDIUM = Registers()
+FAST = Registers(adders=1, multiply=(0, 1, 1, 1), shift=(1, 1), levels=1)
+
+
+def registers_for(clock_mhz: float) -> Registers:
+    """The register stages for a clock."""
+    if clock_mhz <= 50:
+        return SLOW
+    return MEDIUM if clock_mhz <= 125 else FAST
+
+
+def search_stages(form: SearchForm, registers: Registers) -> int:
+    """Registers among the levels of a search, the one behind the last level included."""
+    return -(-form.levels // registers.levels)
+
+
+def latency(certified: Certified, registers: Registers) -> int:
+    """Cycles from the argument of a step function to its code."""
+    form = certified.form
+    if isinstance(form, MultiplyForm):
+        return sum(registers.multiply)
+    if isinstance(form, ShiftForm):
+        return sum(registers.shift) if form.shift > 0 else registers.clamp
+    if isinstance(form, SearchForm):
+        return search_stages(form, registers) if form.levels else 0
+    return registers.table
+
+
+def output_register(certified: Certified, registers: Registers) -> int:
+    """Whether a register stands behind the step function, for which the register of the state can take its place."""
+    form = certified.form
+    if isinstance(form, MultiplyForm):
+        return registers.multiply[3]
+    if isinstance(form, ShiftForm):
+        return registers.shift[1] if form.shift > 0 else registers.clamp
+    if isinstance(form, SearchForm):
+        return 1 if form.levels else 0
+    return min(registers.table, 1)
+
+
+def tree_stages(simd: int, registers: Registers) -> int:
+    """Registers within the adder tree of a row; the accumulator behind it is the last of its adders."""
+    return -(-(math.ceil(math.log2(simd)) + 1) // registers.adders) - 1
+
+
+@dataclass(frozen=True)
+class GateTime:
+    """One gate of a unit: which part of its rows, which lane of the product, and when its code is there (inclusive)."""
+
+    part: int
+    lane: int
+    latency: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Cycles of the first and of the last beat of each output, counted from the first beat that x accepts."""
+
+    ports: dict[str, tuple[int, int]]
+
+    @property
+    def first(self) -> int:
+        """The first output beat of all."""
+        return min(first for first, _ in self.ports.values())
+
+    @property
+    def last(self) -> int:
+        """The last output beat of all."""
+        return max(last for _, last in self.ports.values())
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The static schedule of a design in hardware."""
+
+    design: Schedule
+    registers: Registers
+
+    # The hidden product, counted from the cycle in which the sequencer shows a tile.
+
+    @property
+    def column_tiles(self) -> int:
+        """Tiles of one row."""
+        return self.design.hidden_product.column_tiles
+
+    @cached_property
+    def parts(self) -> int:
+        """Rows of PE gates that make one unit, where PE is less than its gates."""
+        return max(1, len(self.design.cell.gates) // self.design.hidden_product.pe)
+
+    @property
+    def groups(self) -> int:
+        """Groups of units that are finished side by side."""
+        return self.design.cell.hidden_size // self.design.units
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a time step."""
+        return self.design.hidden_product.cycles
+
+    @property
+    def operand(self) -> int:
+        """Weights and codes stand at the multipliers."""
+        return self.registers.weight
+
+    @property
+    def read(self) -> int:
+        """The codes of h are selected."""
+        return self.operand - self.registers.operand
+
+    @cached_property
+    def hidden_tree(self) -> int:
+        """Registers in the adder trees of the hidden product."""
+        return tree_stages(self.design.hidden_product.simd, self.registers)
+
+    @property
+    def total(self) -> int:
+        """The accumulators hold the total of a row whose last tile was shown at 0."""
+        return self.operand + self.registers.product + self.hidden_tree + 1
+
+    @property
+    def sums_read(self) -> int:
+        """The projected sums of a row are read, to reach its accumulators with its first products."""
+        return self.total - 1 - self.registers.sums
+
+    # The elementwise part, counted from the totals of the last gates of a unit.
+
+    @cached_property
+    def gates(self) -> dict[str, GateTime]:
+        """Gate codes; those of earlier parts are held until the same part of the next group."""
+        cell, pe = self.design.cell, self.design.hidden_product.pe
+        times = {}
+        for index, gate in enumerate(cell.gates):
+            part, lane = (index // pe, index % pe) if self.parts > 1 else (0, index)
+            cycles = sum(latency(certified, self.registers) for certified in gate.steps)
+            earlier = (self.parts - 1 - part) * self.column_tiles
+            held = earlier > 0
+            begin = cycles + held - earlier
+            end = begin + self.parts * self.column_tiles - 1 if held else begin
+            times[gate.name] = GateTime(part, lane, cycles, begin, end)
+        return times
+
+    @property
+    def _forget(self) -> GateTime:
+        return self.gates["forget" if self.design.cell.coupled_one is None else "input"]
+
+    @property
+    def kept(self) -> int:
+        """Forget gate and cell state are multiplied; the state takes a cycle from its memory."""
+        return max(1, self._forget.begin)
+
+    @property
+    def added(self) -> int:
+        """Input gate and candidate are multiplied."""
+        return max(self.gates["input"].begin, self.gates["cell"].begin, 0)
+
+    @property
+    def kept_code(self) -> int:
+        """What remains of the cell state is there."""
+        cell = self.design.cell
+        return self.kept + self.registers.elementwise + latency(cell.forget_product.requantize, self.registers)
+
+    @property
+    def added_code(self) -> int:
+        """What is added to it is there."""
+        cell = self.design.cell
+        return self.added + self.registers.elementwise + latency(cell.input_product.requantize, self.registers)
+
+    @property
+    def sum(self) -> int:
+        """Both are added."""
+        return max(self.kept_code, self.added_code)
+
+    @property
+    def cell(self) -> int:
+        """The new cell state is there, and written in this cycle."""
+        return self.sum + latency(self.design.cell.cell_sum, self.registers)
+
+    @property
+    def tanh(self) -> int:
+        """Its tanh is there."""
+        return self.cell + latency(self.design.cell.cell_tanh, self.registers)
+
+    @property
+    def output(self) -> int:
+        """Output gate and tanh are multiplied."""
+        return max(self.tanh, self.gates["output"].begin)
+
+    @property
+    def hidden(self) -> int:
+        """The new hidden state is there; its register in the state memory is that of the last step function."""
+        last = self.design.cell.output_product.requantize
+        absorbed = output_register(last, self.registers)
+        return self.output + self.registers.elementwise + latency(last, self.registers) - absorbed
+
+    # The loop.
+
+    @property
+    def loop(self) -> int:
+        """Cycles from the one that reads h for the last tile of a unit to the first that can read the unit's new h."""
+        return self.total - self.read + self.hidden + 1
+
+    @cached_property
+    def period(self) -> int:
+        """Cycles from one time step to the next, where neither input nor output hold it up.
+
+        A step begins so early that each column of h is there in the cycle in which its first row reads it.
+        """
+        simd, units = self.design.hidden_product.simd, self.design.units
+        per_group = self.parts * self.column_tiles
+        needed = [
+            (((column + 1) * simd - 1) // units + 1) * per_group - 1 + self.loop - column
+            for column in range(self.column_tiles)
+        ]
+        return max(self.tiles, *needed)
+
+    @property
+    def depth(self) -> int:
+        """D: cycles of a time step beyond its tiles."""
+        return self.period - self.tiles
+
+    @property
+    def breakdown(self) -> dict[str, int]:
+        """What D is made of; the entries add up to it."""
+        entries = {
+            "read h": self.registers.operand,
+            "products": self.registers.product,
+            "adder tree": self.hidden_tree,
+            "accumulator": 1,
+        }
+        first = self.kept if self.kept_code >= self.added_code else self.added
+        entries |= {
+            "gates": first,
+            "cell products": self.registers.elementwise,
+            "requantize": self.sum - first - self.registers.elementwise,
+            "cell sum": self.cell - self.sum,
+            "tanh": self.output - self.cell,
+            "output product": self.registers.elementwise,
+            "output step": self.hidden - self.output - self.registers.elementwise,
+        }
+        entries["overlap with the next step"] = self.depth - sum(entries.values())
+        return entries
+
+    # Around the loop.
+
+    @cached_property
+    def input_tree(self) -> int:
+        """Registers in the adder trees of the input product."""
+        return tree_stages(self.design.input_product.simd, self.registers)
+
+    @property
+    def input_latency(self) -> int:
+        """Cycles from an input tile to its sums."""
+        return self.operand + self.registers.product + self.input_tree + 1
+
+    @property
+    def interval(self) -> int:
+        """The least cycles between time steps: those of sequences of one step, which need no state of another."""
+        return max(self.design.input_product.cycles, self.tiles)
+
+    @property
+    def freed(self) -> int:
+        """From the start of a step to the read of its last projected sums."""
+        return 1 + self.tiles - self.column_tiles + self.sums_read
+
+    @property
+    def sums_steps(self) -> int:
+        """Time steps that the buffer of projected sums holds: at least two, and what is on its way at full rate."""
+        return max(2, -(-(self.design.input_product.cycles + self.input_latency + self.freed + 1) // self.interval))
+
+    @property
+    def output_vectors(self) -> int:
+        """Vectors that an output buffers: as many as are on their way at full rate, at least two."""
+        return max(2, -(-(self.written(self.groups - 1, self.hidden) + 2) // self.interval))
+
+    def written(self, group: int, time: int) -> int:
+        """From the start of a step to the cycle in which a code of ``group``, there at ``time``, is written."""
+        return (group + 1) * self.parts * self.column_tiles + self.total + time
+
+    def predict(self, lengths: Sequence[int]) -> Prediction:
+        """Cycles of sequences back to back, with no stalls at the edges."""
+        design, steps, vectors = self.design, self.sums_steps, self.output_vectors
+        reverse, beats = design.cell.reverse, self.design.input_product.column_tiles
+        product = design.input_product.cycles
+        loads = {
+            port.name: _Loads(port.beats, self.tiles + (self.read if port.name == "h0" else self.total + self.kept))
+            for port in design.inputs
+            if port.name != "x"
+        }
+        outputs = {
+            port.name: _Output(
+                [self.written(group, self.cell if port.name == "c_n" else self.hidden) for group in range(self.groups)],
+                reverse and port.name == "y",
+            )
+            for port in design.outputs
+        }
+        backward = _Reversal()
+        frees: list[int] = []
+        begin = start = -(10**9)
+        first = True
+        for length in lengths:
+            if reverse:
+                backward.fill([0] * (beats * length))
+            for t in range(length):
+                n, last = len(frees), t == length - 1
+                begin = max(begin + product, 0, frees[n - steps] + 1 if n >= steps else 0)
+                if reverse:
+                    begin = max(begin, backward.offered())
+                    for column in range(beats):
+                        backward.take(begin + column)
+                if n:
+                    start += self.tiles if first else self.period
+                start = max(start, begin + product + self.input_latency)
+                writes = [output for name, output in outputs.items() if name == "y" or last]
+                for output in writes:
+                    if len(output.sent) >= vectors:
+                        start = max(start, output.sent[-vectors] + 1)
+                if first:
+                    start = max([start, *(load.available() for load in loads.values())])
+                    for load in loads.values():
+                        load.use(start)
+                frees.append(start + self.freed)
+                for output in writes:
+                    output.write(start, last)
+                first = last and not design.options.streaming
+        return Prediction({name: (output.first, output.last) for name, output in outputs.items()})
+
+    def at(self, registers: Registers) -> Timeline:
+        """The same design with other registers."""
+        return replace(self, registers=registers)
+
+
+class _Loads:
+    """Initial states that arrive on a port: two are kept, one beat a cycle is taken while there is room."""
+
+    def __init__(self, beats: int, used: int) -> None:
+        self.beats, self.used = beats, used
+        self.ends: list[int] = []
+        self.releases: list[int] = []
+
+    def available(self) -> int:
+        """The first cycle in which the next vector can be used."""
+        n = len(self.ends)
+        begin = max(self.ends[-1] + 1 if n else 0, self.releases[n - 2] + 1 if n >= 2 else 0)
+        self.ends.append(begin + self.beats - 1)
+        return self.ends[-1] + 1
+
+    def use(self, start: int) -> None:
+        """A step that starts at ``start`` uses it."""
+        self.releases.append(start + self.used)
+
+
+class _Output:
+    """An output: when its beats are written, and when they leave.  A beat is offered the cycle after it was written."""
+
+    def __init__(self, written: list[int], reverse: bool) -> None:
+        self.written = written
+        self.backward = _Reversal() if reverse else None
+        self.waiting: list[int] = []
+        # The last beat of each vector leaves the buffer in which it had its place; first and last leave the design.
+        self.sent: list[int] = []
+        self.first = self.last = -1
+
+    def write(self, start: int, last: bool) -> None:
+        """The vector of a step that starts at ``start``; ``last`` ends a sequence."""
+        offered = [start + cycles + 1 for cycles in self.written]
+        if self.backward is None:
+            taken = left = offered
+        else:
+            taken = self.backward.accept(offered, last)
+            left = []
+            if last:
+                while self.backward.stored:
+                    left.append(self.backward.offered())
+                    self.backward.take(left[-1])
+        self.sent.append(taken[-1])
+        if left:
+            self.first = left[0] if self.first < 0 else self.first
+            self.last = left[-1]
+
+
+class _Reversal:
+    """A reversal of sequences with two halves: one is filled while the other is emptied."""
+
+    def __init__(self) -> None:
+        self.accepted = self.issued = self.taken = -1
+        self.filling = False
+        self.emptied: list[int] = []
+        self.count = 0
+        # Beats that are stored and not taken yet: the cycle of the first that its half can be read, and how many.
+        self.stored: list[list[int]] = []
+
+    def accept(self, offered: list[int], last: bool) -> list[int]:
+        """When the beats that are offered go in; ``last`` completes the sequence."""
+        times = []
+        for cycle in offered:
+            if not self.filling:
+                filled = len(self.emptied) + len(self.stored)
+                if filled >= 2:
+                    cycle = max(cycle, self.emptied[filled - 2] + 1)
+                self.filling, self.count = True, 0
+            self.accepted = max(cycle, self.accepted + 1)
+            self.count += 1
+            times.append(self.accepted)
+        if last:
+            self.filling = False
+            self.stored.append([self.accepted + 1, self.count])
+        return times
+
+    def fill(self, offered: list[int]) -> None:
+        """A whole sequence."""
+        self.accept(offered, last=True)
+
+    def offered(self) -> int:
+        """When the next beat is offered; it is read as soon as the one before it is taken."""
+        ready, _ = self.stored[0]
+        fresh = max(ready, self.emptied[-1] + 1 if self.emptied else 0) + 1
+        return max(fresh, self.issued + 1, self.taken) + 1
+
+    def take(self, cycle: int) -> None:
+        """The other side takes it."""
+        self.issued = self.offered() - 1
+        self.taken = cycle
+        self.stored[0][1] -= 1
+        if self.stored[0][1] == 0:
+            self.stored.pop(0)
+            self.emptied.append(self.issued)
+
+
+def timeline(design: Schedule, registers: Registers | None = None) -> Timeline:
+    """The timeline of a design, with the register stages that its clock asks for."""
+    return Timeline(design, registers or registers_for(design.options.clock_mhz))

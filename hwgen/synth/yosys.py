@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Yosys, as the pyosys package brings it, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hwgen import toolchain
+from hwgen.backends.rtl import top_name
+from hwgen.project import Project
+
+_RUNNER = """
+import sys
+try:
+    from pyosys import libyosys
+except ImportError:
+    sys.exit("Yosys was not found; install it with: pip install 'hwgen[synth]'")
+design = libyosys.Design()
+for command in sys.stdin.read().splitlines():
+    libyosys.run_pass(command, design)
+"""
+_SYNTHESIS = {
+    "xc7": "synth_xilinx -family xc7 -noiopad -noclkbuf {flatten} -top {top}",
+    "xcup": "synth_xilinx -family xcup -noiopad -noclkbuf {flatten} -top {top}",
+    "ecp5": "synth_ecp5 {flatten} -top {top}",
+}
+# LUTs that a cell takes: on 7 series and UltraScale(+) memories of LUTs count as many as they occupy.
+_LUTS = {
+    **{f"LUT{n}": 1 for n in range(1, 7)},
+    **{"RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4},
+    **{"SRL16E": 1, "SRLC32E": 1, "TRELLIS_DPR16X4": 4, "CCU2C": 2},
+}
+_FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "TRELLIS_FF")
+_DSPS = {"DSP48E1": 1, "DSP48E2": 1, "MULT18X18D": 1}
+# In blocks of 36 kbit on Xilinx parts, of 18 kbit on ECP5.
+_BLOCK_RAMS = {"RAMB36E1": 1.0, "RAMB36E2": 1.0, "RAMB18E1": 0.5, "RAMB18E2": 0.5, "DP16KD": 1.0}
+
+
+def run_script(commands: list[str], cwd: Path, what: str) -> str:
+    """Run Yosys commands in the folder ``cwd``; raises ToolError with the log if one fails."""
+    return toolchain.run([sys.executable, "-c", _RUNNER], what, cwd=cwd, stdin="\n".join(commands))
+
+
+def read_commands(project: Project) -> list[str]:
+    """Read the sources of a project, from its folder rtl/, memories included."""
+    sources = (project.path / "rtl" / "sources.f").read_text().split()
+    return [f"read_verilog -sv -DSYNTHESIS {' '.join(sources)}"]
+
+
+def resources(project: Project, flow: str, folder: Path, flatten: bool) -> dict[str, Any]:
+    """LUTs, flip-flops, DSPs and block RAMs of the whole, and with ``flatten`` off of each unit."""
+    top, report = top_name(project.design), folder / f"{flow}-{flatten}.json"
+    no_hierarchy = {"ecp5": ("", "-noflatten")}.get(flow, ("-flatten", ""))
+    commands = [
+        *read_commands(project),
+        _SYNTHESIS[flow].format(top=top, flatten=no_hierarchy[0] if flatten else no_hierarchy[1]),
+        f"tee -q -o {report} stat -json",
+    ]
+    run_script(commands, project.path / "rtl", f"Yosys for {flow}")
+    modules = json.loads(report.read_text())["modules"]
+    units: dict[str, dict[str, float]] = {}
+    for name, module in modules.items():
+        times = _instances(name, top, modules)
+        counts = units.setdefault(_unit(name), dict.fromkeys(("lut", "ff", "dsp", "bram"), 0.0))
+        for kind, number in _count(module["num_cells_by_type"]).items():
+            counts[kind] += number * times
+    return {**units[top], "units": {name: counts for name, counts in sorted(units.items()) if any(counts.values())}}
+
+
+def _instances(name: str, top: str, modules: Mapping[str, Any]) -> int:
+    """How often a module stands in the whole design: once for each place in each module around it."""
+    if _unit(name) == top:
+        return 1
+    around = ((outer, module["num_cells_by_type"].get(name, 0)) for outer, module in modules.items())
+    return sum(number * _instances(outer, top, modules) for outer, number in around if number)
+
+
+def _unit(name: str) -> str:
+    r"""A parametrised module under the name of its source: Yosys writes $paramod$hash\name or $paramod\name\A=1."""
+    parts = [part for part in name.split("\\") if part and not part.startswith("$paramod") and "=" not in part]
+    return parts[0] if parts else name
+
+
+def _count(cells: Mapping[str, int]) -> dict[str, float]:
+    """Cells of a netlist as resources."""
+    block_rams = sum(_BLOCK_RAMS.get(kind, 0) * number for kind, number in cells.items())
+    return {
+        "lut": sum(_LUTS.get(kind, 0) * number for kind, number in cells.items()),
+        "ff": sum(number for kind, number in cells.items() if kind in _FLIP_FLOPS),
+        "dsp": sum(_DSPS.get(kind, 0) * number for kind, number in cells.items()),
+        "bram": block_rams,
+    }

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Turns the time steps of each sequence around: Beats beats a step, their order within it kept.
+// A sequence is stored whole before its last step leaves; another one is stored meanwhile.  One
+// longer than Length steps is cut into pieces.
+module hwgen_sequence_reverse #(
+  parameter int Width = 8,
+  parameter int Beats = 1,
+  parameter int Length = 512
+) (
+  input  logic             clk_i,
+  input  logic             rst_ni,
+  input  logic             valid_i,
+  output logic             ready_o,
+  input  logic [Width-1:0] data_i,
+  input  logic             last_i,
+  output logic             valid_o,
+  input  logic             ready_i,
+  output logic [Width-1:0] data_o,
+  output logic             last_o
+);
+  localparam int StepBits = Length > 1 ? $clog2(Length) : 1;
+  localparam int BeatBits = Beats > 1 ? $clog2(Beats) : 1;
+  localparam int Depth = 2 * Length * Beats;
+  localparam int AddressBits = $clog2(Depth);
+  localparam logic [BeatBits-1:0] LastBeat = BeatBits'(Beats - 1);
+  localparam logic [AddressBits-1:0] HalfBase = AddressBits'(Length * Beats);
+
+  logic [Width-1:0] memory [0:Depth-1];
+  logic [Width-1:0] word_q;
+
+  // Writer: fills one half while the reader empties the other.
+  logic [StepBits-1:0] write_step_q;
+  logic [BeatBits-1:0] write_beat_q;
+  logic [AddressBits-1:0] write_q;
+  logic write_half_q, write, stored;
+  logic [StepBits-1:0] steps0_q, steps1_q;  // of the sequence in each half, less one
+  logic [1:0] level_q;
+  assign ready_o = rst_ni && !level_q[1];
+  assign write = valid_i & ready_o;
+  assign stored = write && write_beat_q == LastBeat &&
+                  (last_i || write_step_q == StepBits'(Length - 1));
+
+  // Reader: from the last step down, beats upwards; a word register keeps what the other side did
+  // not take yet.
+  logic [StepBits-1:0] read_step_q;
+  logic [BeatBits-1:0] read_beat_q;
+  logic [AddressBits-1:0] read_q;
+  logic read_half_q, active_q, valid_q, last_q;
+  logic advance, read, emptied;
+  logic [StepBits-1:0] steps;
+  assign advance = !valid_q || ready_i;
+  assign read = active_q & advance;
+  assign emptied = read && read_beat_q == LastBeat && read_step_q == '0;
+  assign steps = read_half_q ? steps1_q : steps0_q;
+
+  always_ff @(posedge clk_i) begin
+    if (write) memory[write_q] <= data_i;
+    if (read) word_q <= memory[read_q];
+    if (stored && write_half_q) steps1_q <= write_step_q;
+    if (stored && !write_half_q) steps0_q <= write_step_q;
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      write_step_q <= '0;
+      write_beat_q <= '0;
+      write_q <= '0;
+      write_half_q <= 1'b0;
+      level_q <= '0;
+      read_step_q <= '0;
+      read_beat_q <= '0;
+      read_q <= '0;
+      read_half_q <= 1'b0;
+      active_q <= 1'b0;
+      valid_q <= 1'b0;
+      last_q <= 1'b0;
+    end else begin
+      if (write) begin
+        write_beat_q <= write_beat_q == LastBeat ? '0 : write_beat_q + 1'b1;
+        write_q <= write_q + 1'b1;
+        if (write_beat_q == LastBeat) write_step_q <= write_step_q + 1'b1;
+      end
+      if (stored) begin
+        write_step_q <= '0;
+        write_q <= write_half_q ? '0 : HalfBase;
+        write_half_q <= ~write_half_q;
+      end
+      if (stored && !emptied) level_q <= level_q + 1'b1;
+      else if (!stored && emptied) level_q <= level_q - 1'b1;
+
+      if (!active_q && level_q != '0) begin
+        active_q <= 1'b1;
+        read_step_q <= steps;
+        read_beat_q <= '0;
+        read_q <= (read_half_q ? HalfBase : '0) + AddressBits'(steps) * AddressBits'(Beats);
+      end
+      if (read) begin
+        read_beat_q <= read_beat_q == LastBeat ? '0 : read_beat_q + 1'b1;
+        read_q <= read_q + 1'b1;
+        if (read_beat_q == LastBeat) begin
+          // From the last beat of a step to the first of the step before it.
+          read_step_q <= read_step_q - 1'b1;
+          read_q <= read_q - AddressBits'(2 * Beats - 1);
+        end
+      end
+      if (emptied) begin
+        active_q <= 1'b0;
+        read_half_q <= ~read_half_q;
+      end
+      if (advance) begin
+        valid_q <= active_q;
+        last_q <= emptied;
+      end
+    end
+  end
+
+  assign valid_o = valid_q;
+  assign data_o = word_q;
+  assign last_o = last_q;
+
+`ifndef SYNTHESIS
+  initial begin
+    if (Length < 1) $fatal(1, "Length must be at least 1, not %0d", Length);
+  end
+`endif
+endmodule

