@@ -60,6 +60,7 @@ class Comparison:
     ``distances`` has one entry for every code that differs, ``unexplained`` a line for those too far from a boundary.
     """
 
+    module: Any
     network: Network
     exported: Path
     inputs: int
@@ -241,6 +242,7 @@ def compare(name: str, folder: Path) -> Comparison:
             unexplained.append(f"step {row // BATCH}, sequence {row % BATCH}, unit {unit}: Brevitas has {wanted}")
     states = States(x_real, h_real, c_real, h_theirs, c_theirs)
     return Comparison(
+        module=brevitas,
         network=replace(network, layer=layer),
         exported=exported,
         inputs=x_codes.size,
@@ -316,6 +318,27 @@ def test_exported_weights_are_those_that_brevitas_computes_with(compared: Compar
     name = compared.exported.stem
     assert (compared.weights_differ > 0) == (name in WEIGHT_ROUNDING_LOST), compared.weights_differ
     assert (compared.bias_differs > 0) == (name in BIASES_BEYOND_FLOAT32), compared.bias_differs
+
+
+def test_every_quantizer_is_read_as_brevitas_has_it(compared: Comparison) -> None:
+    layer, cell = compared.network.layer, compared.module.cell
+    pairs = [
+        (layer.input, cell.output_quant),
+        (layer.output, cell.output_quant),
+        (layer.cell, cell.cell_state_quant),
+        (layer.cell_tanh, cell.hidden_state_tanh_quant),
+    ]
+    for gate in layer.gates:
+        activation = "tanh" if gate.name == "cell" else "sigmoid"
+        pairs.append((gate.accumulator, getattr(cell, f"{gate.name}_acc_quant")))
+        pairs.append((gate.activation_quantizer, getattr(cell, f"{gate.name}_{activation}_quant")))
+    for ours, theirs in pairs:
+        scale, zero_point, bits = (
+            float(value() if callable(value) else value) for value in (theirs.scale, theirs.zero_point, theirs.bit_width)
+        )
+        assert (ours.scale, ours.zero_point, ours.codes.bits) == ((scale,), (zero_point,), bits)
+        assert (ours.codes.signed, ours.codes.narrow) == (theirs.is_signed, theirs.is_narrow_range)
+        assert ours.rounding is RoundingMode.parse(theirs.rounding_mode, "Brevitas")
 
 
 def test_a_code_that_is_one_off_has_no_explanation(compared: Comparison) -> None:
