@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <vector>
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#if defined(__AVX512VNNI__) || (defined(__AVXVNNI__) && !defined(__AVX512F__))
 #define HWGEN_BYTES
 #include <immintrin.h>
 #endif
@@ -34,8 +34,6 @@ constexpr int kBlock = 32;                          // sequences of a block
 enum Kind : int64_t { kShift, kMultiply, kWide, kSearch, kTable };
 
 }  // namespace
-
-extern "C" {
 
 // A form of hwgen/forms.py.  `a` holds offsets or multipliers of every unit, or rows of a table or search tree: one
 // row of all units (stride 0), or one of each.  `b` holds the offsets of a multiplication.
@@ -63,14 +61,13 @@ struct Cell {
     const Step *cell_sum, *cell_tanh;
 };
 
-// Sequences of a batch: x [steps, batch, I], h, c, h_n, c_n [batch, H], y [steps, batch, H].
+// Sequences of a batch: x [steps, batch, I], h, c, h_n, c_n [batch, H], y [steps, batch, H].  y takes words[code -
+// hidden_lo] for a code of h: the code itself or the bits of a real value.
 struct Batch {
     int64_t steps, batch;
-    const int64_t *x, *h, *c;
+    const int64_t *x, *h, *c, *words;
     int64_t *y, *h_n, *c_n;
 };
-
-}  // extern "C"
 
 namespace {
 
@@ -134,10 +131,7 @@ void dot(const typename Dot::Operand* operands, int64_t depth, const char* weigh
         }
     }
     alignas(kVectorBytes) typename Dot::Sum plain[kCount * kUnits];
-#pragma GCC unroll 16
-    for (int r = 0; r < kCount; ++r)
-#pragma GCC unroll 16
-        for (int p = 0; p < kParts; ++p) std::memcpy(&plain[r * kUnits + p * kLanes], &sum[r][p], sizeof(Vector));
+    std::memcpy(plain, sum, sizeof plain);
     for (int r = 0; r < kCount; ++r)
         for (int u = 0; u < kUnits; ++u) sums[r * kUnits + u] = int64_t(plain[r * kUnits + u]) + bias[u];
 }
@@ -171,8 +165,8 @@ void evaluate(const Step& step, int64_t unit, int64_t rows, int64_t* codes) {
             return clamp((value * constants[u] + offset[u]) >> shift, lo, hi);
         });
     case kWide:
-        return apply(rows, codes, [=](int64_t value, int u) {
-            return clamp(int64_t((__int128(value) * constants[u] + offset[u]) >> shift), lo, hi);
+        return apply(rows, codes, [=](__int128 value, int u) {
+            return clamp(int64_t((value * constants[u] + offset[u]) >> shift), lo, hi);
         });
     case kSearch:
         return apply(rows, codes, [=, levels = step.levels, first = step.first](int64_t value, int u) {
@@ -188,7 +182,7 @@ void evaluate(const Step& step, int64_t unit, int64_t rows, int64_t* codes) {
     }
 }
 
-// right = the product of left and right, requantized.
+// right = product of left and right, requantized.
 void multiply(const Product& product, int64_t unit, int64_t rows, const int64_t* left, int64_t* right) {
     for (int64_t n = 0; n < rows * kUnits; ++n)
         right[n] = (left[n] - product.left_zero) * (right[n] - product.right_zero);
@@ -205,24 +199,24 @@ class Block {
           operands_(rows * depth_), next_(rows * depth_), state_(tiles_ * kBlock * kUnits) {}
 
     void run() {
-        const int64_t hidden = cell_.hidden_size, first = begin_ * hidden;
+        const int64_t inputs = cell_.input_size, hidden = cell_.hidden_size, first = begin_ * hidden;
         each([&](int64_t r, int64_t u) {
-            next_[r * depth_ + cell_.input_size + u] = operand(batch_.h[first + r * hidden + u], cell_.hidden_lo);
+            next_[r * depth_ + inputs + u] = operand(batch_.h[first + r * hidden + u], cell_.hidden_lo);
             state(r, u) = batch_.c[first + r * hidden + u];
         });
-        int64_t* y = nullptr;
         for (int64_t n = 0; n < batch_.steps; ++n) {
-            const int64_t t = cell_.reverse ? batch_.steps - 1 - n : n;
-            const int64_t* x = batch_.x + (t * batch_.batch + begin_) * cell_.input_size;
-            y = batch_.y + (t * batch_.batch + begin_) * hidden;
+            const int64_t t = cell_.reverse ? batch_.steps - 1 - n : n, row = t * batch_.batch + begin_;
             std::swap(operands_, next_);
             for (int64_t r = 0; r < rows_; ++r)
-                for (int64_t i = 0; i < cell_.input_size; ++i)
-                    operands_[r * depth_ + i] = operand(x[r * cell_.input_size + i], cell_.input_lo);
-            for (int64_t tile = 0; tile < tiles_; ++tile) advance(tile, y);
+                for (int64_t i = 0; i < inputs; ++i)
+                    operands_[r * depth_ + i] = operand(batch_.x[(row + r) * inputs + i], cell_.input_lo);
+            for (int64_t tile = 0; tile < tiles_; ++tile) advance(tile, batch_.y + row * hidden);
         }
-        std::copy_n(y, rows_ * hidden, batch_.h_n + first);
-        each([&](int64_t r, int64_t u) { batch_.c_n[first + r * hidden + u] = state(r, u); });
+        const int64_t least = Dot::kFromLeast ? cell_.hidden_lo : 0;
+        each([&](int64_t r, int64_t u) {
+            batch_.h_n[first + r * hidden + u] = int64_t(next_[r * depth_ + inputs + u]) + least;
+            batch_.c_n[first + r * hidden + u] = state(r, u);
+        });
     }
 
   private:
@@ -239,7 +233,7 @@ class Block {
             for (int64_t u = 0; u < cell_.hidden_size; ++u) function(r, u);
     }
 
-    // The next state of one tile; h goes to y and to the operands of the next step.
+    // The next state of a tile; h goes to y and to the operands of the next step.
     void advance(int64_t tile, int64_t* y) {
         const int64_t unit = tile * kUnits, count = rows_ * kUnits;
         alignas(kVectorBytes) int64_t input[kBlock * kUnits], forget[kBlock * kUnits];
@@ -256,16 +250,16 @@ class Block {
         multiply(cell_.input_product, unit, rows_, input, candidate);
         for (int64_t n = 0; n < count; ++n) c[n] += candidate[n];
         evaluate(*cell_.cell_sum, unit, rows_, c);
-        int64_t* h = candidate;
-        std::copy_n(c, count, h);
+        int64_t* h = std::copy_n(c, count, candidate) - count;
         evaluate(*cell_.cell_tanh, unit, rows_, h);
         multiply(cell_.output_product, unit, rows_, output, h);
         const int64_t units = std::min<int64_t>(kUnits, cell_.hidden_size - unit);
-        for (int64_t r = 0; r < rows_; ++r) {
-            std::copy_n(h + r * kUnits, units, y + r * cell_.hidden_size + unit);
-            Operand* operands = &next_[r * depth_ + cell_.input_size + unit];
-            for (int64_t u = 0; u < units; ++u) operands[u] = operand(h[r * kUnits + u], cell_.hidden_lo);
-        }
+        for (int64_t r = 0; r < rows_; ++r)
+            for (int64_t u = 0; u < units; ++u) {
+                const int64_t code = h[r * kUnits + u];
+                y[r * cell_.hidden_size + unit + u] = batch_.words[code - cell_.hidden_lo];
+                next_[r * depth_ + cell_.input_size + unit + u] = operand(code, cell_.hidden_lo);
+            }
     }
 
     void activate(const Gate& gate, int64_t tile, int64_t* codes) {
@@ -276,7 +270,7 @@ class Block {
         for (; r + kRows <= rows_; r += kRows)
             dot<Dot, kRows>(&operands_[r * depth_], depth_, weights, bias, codes + r * kUnits);
         for (; r < rows_; ++r) dot<Dot, 1>(&operands_[r * depth_], depth_, weights, bias, codes + r * kUnits);
-        for (int64_t s = 0; s < gate.steps; ++s) evaluate(*gate.step[s], tile * kUnits, rows_, codes);
+        for (int64_t n = 0; n < gate.steps; ++n) evaluate(*gate.step[n], tile * kUnits, rows_, codes);
     }
 
     const Cell& cell_;
@@ -294,19 +288,15 @@ void run(const Cell& cell, const Batch& batch, int64_t begin, int64_t end) {
 
 }  // namespace
 
-extern "C" {
-
 // What hwgen/engine.py must know of the processor that this is compiled for.
-int64_t hwgen_units() { return kUnits; }
-int64_t hwgen_has_bytes() { return kHasBytes; }
+extern "C" int64_t hwgen_units() { return kUnits; }
+extern "C" int64_t hwgen_has_bytes() { return kHasBytes; }
 
 // Sequences begin .. end of a batch, with the dot products of a policy: 0 Bytes, 1 float, 2 double.
-void hwgen_run(const Cell* cell, const Batch* batch, int64_t policy, int64_t begin, int64_t end) {
+extern "C" void hwgen_run(const Cell* cell, const Batch* batch, int64_t policy, int64_t begin, int64_t end) {
 #ifdef HWGEN_BYTES
     if (policy == 0) run<Bytes>(*cell, *batch, begin, end);
 #endif
     if (policy == 1) run<Reals<float>>(*cell, *batch, begin, end);
     if (policy == 2) run<Reals<double>>(*cell, *batch, begin, end);
 }
-
-}  // extern "C"

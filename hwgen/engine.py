@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,10 @@ from hwgen import toolchain
 from hwgen.errors import ToolError
 from hwgen.forms import MAX_MULTIPLIER_BITS, Certified, MultiplyForm, SearchForm, ShiftForm
 from hwgen.integer import IntegerCell, Product
-from hwgen.quantizer import IntArray, RoundingMode
+from hwgen.quantizer import FloatArray, IntArray, RoundingMode
 
 Results = tuple[IntArray, IntArray, IntArray]
+_Word = TypeVar("_Word", np.int64, np.float64)
 _SOURCE = Path(__file__).with_suffix(".cpp")
 _FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC")
 # Not every compiler has a name for the processor that it runs on.
@@ -53,6 +54,18 @@ class Engine:
 
         Raises ValueError if a code is outside its type; ToolError where C++ is insisted on and cannot be had.
         """
+        hidden = self.cell.hidden
+        return self._run(x, h0, c0, np.arange(hidden.lo, hidden.hi + 1))
+
+    def run_decoded(
+        self, x: IntArray, h0: IntArray | None, c0: IntArray | None, values: FloatArray
+    ) -> tuple[FloatArray, IntArray, IntArray]:
+        """As ``run``, with ``values[code - least code]`` in the place of every hidden code [T, batch, H]."""
+        return self._run(x, h0, c0, values)
+
+    def _run(
+        self, x: IntArray, h0: IntArray | None, c0: IntArray | None, words: NDArray[_Word]
+    ) -> tuple[NDArray[_Word], IntArray, IntArray]:
         cell, (steps, batch, _) = self.cell, x.shape
         h = cell.initial_hidden if h0 is None else h0
         c = cell.initial_cell if c0 is None else c0
@@ -61,9 +74,10 @@ class Engine:
                 raise ValueError(f"{name}: codes must be of type {legal}, not {codes.min()} to {codes.max()}")
         kernel = self._find_kernel(steps * (batch * cell.hidden_size * len(cell.gates) + _GATES_PER_STEP))
         if kernel is None or h is None or c is None or steps * batch == 0:
-            return cell.run(x, h0, c0)
+            y, h_n, c_n = cell.run(x, h0, c0)
+            return words[y - cell.hidden.lo], h_n, c_n
         shape = batch, cell.hidden_size
-        return kernel.run(x, np.broadcast_to(h, shape), np.broadcast_to(c, shape))
+        return kernel.run(x, np.broadcast_to(h, shape), np.broadcast_to(c, shape), words)
 
     def _find_kernel(self, gates: float) -> _Kernel | None:
         if self._kernel is None and self.compiled is not False:
@@ -168,7 +182,7 @@ class _Cell(ctypes.Structure):
 
 
 class _Batch(ctypes.Structure):
-    _fields_ = (*_integers("steps batch"), *((name, _POINTER) for name in ("x", "h", "c", "y", "h_n", "c_n")))
+    _fields_ = (*_integers("steps batch"), *((name, _POINTER) for name in ("x", "h", "c", "words", "y", "h_n", "c_n")))
 
 
 _SHIFT, _MULTIPLY, _WIDE, _SEARCH, _TABLE = range(5)
@@ -209,12 +223,14 @@ class _Kernel:
             place.weights, place.bias = self._weights(weights), self._units(bias)
             place.steps, place.step = len(steps), (_POINTER * 2)(*steps)
 
-    def run(self, x: IntArray, h: IntArray, c: IntArray) -> Results:
-        """As ``Engine.run``, with all states given, for at least one step of one sequence."""
+    def run(
+        self, x: IntArray, h: IntArray, c: IntArray, words: NDArray[_Word]
+    ) -> tuple[NDArray[_Word], IntArray, IntArray]:
+        """With all states given, for at least one step of one sequence."""
         steps, batch = x.shape[:2]
-        y = np.empty((steps, batch, self._hidden), np.int64)
+        y = np.empty((steps, batch, self._hidden), words.dtype)
         h_n, c_n = np.empty((batch, self._hidden), np.int64), np.empty((batch, self._hidden), np.int64)
-        arrays = [np.ascontiguousarray(array, np.int64) for array in (x, h, c)] + [y, h_n, c_n]
+        arrays = [np.ascontiguousarray(array, np.int64) for array in (x, h, c)] + [words, y, h_n, c_n]
         job = _Batch(steps, batch, *(array.ctypes.data for array in arrays))
         share = -(-batch // processors())
         count = min(_SEQUENCES, -(-share // _SMALLEST) * _SMALLEST)
@@ -271,6 +287,7 @@ class _Kernel:
                 step.first, step.levels, step.size = form.first, form.levels, form.thresholds.shape[1]
             else:
                 step.lo, step.size = form.lo, form.table.shape[1]
+        step.b = step.b or step.a
         self._kept.append(step)
         return ctypes.addressof(step)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,22 +39,21 @@ def run(network: Network, cell: IntegerCell, inputs: Mapping[str, ArrayLike]) ->
         state.quantizer.quantize(real[role]).astype(np.int64) if role in real else None
         for role, state in (("h0", layer.initial_hidden), ("c0", layer.initial_cell))
     )
-    sequence, h, c = Engine(cell).run(_by_step(layer.input.quantize, real["x"], np.int64), h0, c0)
-    return network.present(
-        _by_step(layer.output.dequantize, sequence, np.float64), layer.output.dequantize(h), layer.cell.dequantize(c)
-    )
+    values = layer.output.dequantize(np.arange(cell.hidden.lo, cell.hidden.hi + 1))
+    sequence, h, c = Engine(cell).run_decoded(_by_step(layer.input.quantize, real["x"]), h0, c0, values)
+    return network.present(sequence, layer.output.dequantize(h), layer.cell.dequantize(c))
 
 
-def _by_step(function: Callable[[Any], FloatArray], values: NDArray[Any], dtype: type) -> NDArray[Any]:
-    """An elementwise function of values [T, ...]: on all processors, as many steps at a time as their caches hold."""
-    results: NDArray[Any] = np.empty(values.shape, dtype)
+def _by_step(quantize: Callable[[FloatArray], FloatArray], values: FloatArray) -> IntArray:
+    """Codes of values [T, ...]: on all processors, as many steps at a time as their caches hold."""
+    codes = np.empty(values.shape, np.int64)
     count = max(1, _CACHED // values[0].size)
 
     def convert(begin: int) -> None:
-        results[begin : begin + count] = function(values[begin : begin + count])
+        codes[begin : begin + count] = quantize(values[begin : begin + count])
 
     in_parallel(convert, range(0, len(values), count))
-    return results
+    return codes
 
 
 def read_arrays(network: Network, arguments: Sequence[str]) -> dict[str, NDArray[np.generic]]:

@@ -15,8 +15,9 @@ from typing import Any
 import hwgen
 from hwgen import frontend, integer, vectors
 from hwgen.backends import hls, rtl
-from hwgen.backends.naming import comment
+from hwgen.backends.naming import comment, top_name
 from hwgen.errors import ConfigError, printable
+from hwgen.rtl_timing import timeline
 from hwgen.schedule import Folding, Schedule, schedule
 
 MANIFEST = "hwgen.json"
@@ -83,13 +84,16 @@ def render(design: Schedule, backends: tuple[str, ...]) -> dict[str, bytes]:
         files |= {f"hls/{path}": text.encode() for path, text in hls.generate(design, origin).items()}
         files |= {f"hls/vectors/{name}.txt": text.encode() for name, text in _shipped_vectors(design).items()}
     if "rtl" in backends:
+        times = timeline(design)
+        exact = {"step_cycles": times.period, "depth": times.depth, "depth_breakdown": times.breakdown}
+        files["schedule.json"] = _json({**design.to_dict(), "rtl": exact})
         files |= {f"rtl/{path}": text.encode() for path, text in rtl.generate(design, origin).items()}
         files |= {f"rtl/vectors/{name}.txt": text.encode() for name, text in _shipped_vectors(design).items()}
     options = design.options
     manifest = {
         "generator": f"hwgen {hwgen.__version__}",
         "model": {"name": design.network.name, "file": "model.onnx", "sha256": digest},
-        "top": hls.top_name(design),
+        "top": top_name(design),
         "backends": list(backends),
         "options": {
             "target": options.target.part,

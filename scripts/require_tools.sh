@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# The tools that pip cannot install: a C++ compiler, and in CI clang++ as a second one.  As root on Debian or Ubuntu
+# The tools that pip cannot install: a C++ compiler, perl, and in CI clang++ as a second compiler.  As root on Debian or Ubuntu
 # they are installed; anybody else is told how.
 set -eu
 
 missing=""
 command -v g++ >/dev/null 2>&1 || missing="$missing g++"
+command -v perl >/dev/null 2>&1 || missing="$missing perl" # Verilator is started by a Perl script
 "${PYTHON:-python3}" -c 'import venv, ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
 if [ -n "${CI:-}" ]; then
   command -v clang++ >/dev/null 2>&1 || missing="$missing clang"
@@ -22,6 +23,6 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 else
   echo "These tools are needed and not installed:$missing" >&2
   echo "Debian, Ubuntu:  sudo apt-get install$missing" >&2
-  echo "Fedora:          sudo dnf install gcc-c++ clang python3" >&2
+  echo "Fedora:          sudo dnf install gcc-c++ perl clang python3" >&2
   exit 1
 fi

@@ -240,26 +240,13 @@ def test_constant_outputs_are_refused_and_the_message_names_dynamo_false(tmp_pat
     )
 
 
-def test_what_brevitas_exports_without_dynamo_false_is_refused_by_that_name(tmp_path: Path) -> None:
-    pytest.importorskip("brevitas")
-    import option_sets
-    import torch
-    from brevitas.export import export_qonnx
-
-    module = option_sets.make_module(option_sets.OPTION_SETS["default"], size=(3, 4))
-    with option_sets.quiet():
-        export_qonnx(module, torch.zeros(5, 2, 3), export_path=str(tmp_path / "dynamo.onnx"))
-    with pytest.raises(ModelError, match=r"no output depends on an input .* export_qonnx\(\.\.\., dynamo=False\)$"):
-        load(tmp_path / "dynamo.onnx")
-
-
 @pytest.mark.parametrize(
     ("node", "message"),
     [
         (
             helper.make_node("LSTM", ["x", "W", "R"], ["y", "", ""], name="rnn", hidden_size=20),
-            "LSTM 'rnn': weight-only or float LSTM: its activations have no quantizers; "
-            "train it as a fully quantized QuantLSTM",
+            "LSTM 'rnn': weight-only or float LSTM: its activations have no quantizers; train it as a fully "
+            "quantized QuantLSTM",
         ),
         (
             helper.make_node("GRU", ["x", "W", "R"], ["y", ""], name="rnn", hidden_size=20),
@@ -305,10 +292,6 @@ def test_a_graph_without_recurrence_is_refused_with_what_it_has(tmp_path: Path) 
 
 def input_scale(value: ArrayLike) -> Edit:
     return lambda m: put(m, quant(m, "x"), 1, value)
-
-
-def input_zero(value: ArrayLike) -> Edit:
-    return lambda m: put(m, quant(m, "x"), 2, value)
 
 
 def input_bits(value: ArrayLike) -> Edit:
@@ -459,435 +442,322 @@ WEIGHT = "Quant '/layers.0.0/input_weight/weight_quant/export_handler/Quant'"
 BIAS = "Quant '/layers.0.0/bias_quant/export_handler/Quant'"
 F32 = np.float32
 FIRST_WEIGHT = "layers.0.0.input_gate_params.input_weight.weight"
-CASES: dict[str, tuple[Edit, type[HwgenError], str]] = {
+CASES: dict[str, tuple[Edit, str]] = {
     # Quantizers: scales, zero points, widths, modes.
-    "scale NaN": (input_scale(F32(np.nan)), ModelError, f"{INPUT_QUANT}: its scale must be finite, not nan"),
-    "scale infinite": (input_scale(F32(np.inf)), ModelError, f"{INPUT_QUANT}: its scale must be finite, not inf"),
-    "scale zero": (input_scale(F32(0)), ModelError, f"{INPUT_QUANT}: scale must be positive, not 0"),
-    "scale negative": (input_scale(F32(-0.5)), ModelError, f"{INPUT_QUANT}: scale must be positive, not -0.5"),
-    "scale empty": (input_scale(np.zeros(0, F32)), ModelError, f"{INPUT_QUANT}: its scale holds no number"),
-    "scale beyond float32": (
-        input_scale(np.float64(1e-300)),
-        ModelError,
-        f"{INPUT_QUANT}: scale must be a float32 number, not 1e-300",
-    ),
     "scale is text": (
         input_scale(np.array(["a"], object)),
-        ModelError,
-        f"{INPUT_QUANT}: its scale must hold numbers, not .*",
+        f"ModelError: {INPUT_QUANT}: its scale must hold numbers, not .*",
     ),
     "scale per channel for the input": (
         input_scale(np.ones(10, F32)),
-        UnsupportedError,
-        f"{INPUT_QUANT}: its input needs one scale per tensor, not 10",
+        f"UnsupportedError: {INPUT_QUANT}: its input needs one scale per tensor, not 10",
     ),
-    "cell scale NaN": (cell_input(21, F32(np.nan)), ModelError, f"{ACC}: its scale must be finite, not nan"),
-    "cell scale negative": (cell_input(21, F32(-1)), ModelError, f"{ACC}: scale must be positive, not -1"),
     "cell scale empty": (
         cell_input(21, np.zeros(0, F32)),
-        ModelError,
-        f"{ACC}: scale must have 1 or 20 entries, not 0",
+        f"ModelError: {ACC}: scale must have 1 or 20 entries, not 0",
     ),
     "cell scale of 3 channels": (
         cell_input(21, np.ones(3, F32)),
-        ModelError,
-        f"{ACC}: scale must have 1 or 20 entries, not 3",
+        f"ModelError: {ACC}: scale must have 1 or 20 entries, not 3",
     ),
     "cell scale computed": (
         nodes(helper.make_node("Abs", ["x"], ["live"]), into=(21, "live")),
-        UnsupportedError,
-        f"{ACC}: its scale ('live') is computed in the graph; it must be a constant: "
-        "export the model in eval mode with fixed scales",
+        f"UnsupportedError: {ACC}: its scale ('live') is computed in the graph; it must be a constant: export the "
+        "model in eval mode with fixed scales",
     ),
     "output scale per channel": (
         cell_input(15, np.full(20, 0.01, F32)),
-        UnsupportedError,
-        f"{CELL}: output needs one scale per tensor, not 20",
+        f"UnsupportedError: {CELL}: output needs one scale per tensor, not 20",
     ),
     "weight scale per input": (
         weight_scale(3, np.ones((1, 10), F32)),
-        UnsupportedError,
-        f"{WEIGHT}: scale must be one number or one per output channel (20), not shape [1, 10]",
+        f"UnsupportedError: {WEIGHT}: scale must be one number or one per output channel (20), not shape [1, 10]",
     ),
-    "weight scale empty": (weight_scale(3, np.zeros(0, F32)), ModelError, f"{WEIGHT}: its scale holds no number"),
     "bias scale of 7 channels": (
         weight_scale(11, np.ones(7, F32)),
-        UnsupportedError,
-        f"{BIAS}: scale must be one number or one per output channel (20), not shape [7]",
+        f"UnsupportedError: {BIAS}: scale must be one number or one per output channel (20), not shape [7]",
     ),
     "input and hidden scales differ": (
         different_hidden_scale,
-        UnsupportedError,
-        "/layers.0.0/export_handler/QuantLSTMCell, input gate, row 0: the input product has scale .* and the hidden "
-        "product .*; they must be equal, as one io_quant and one weight_quant per gate make them",
-    ),
-    "zero point fractional": (
-        input_zero(F32(0.5)),
-        ModelError,
-        f"{INPUT_QUANT}: zero point must be an integer, not 0.5",
-    ),
-    "zero point NaN": (input_zero(F32(np.nan)), ModelError, f"{INPUT_QUANT}: its zero point must be finite, not nan"),
-    "zero point out of range": (
-        input_zero(F32(128)),
-        UnsupportedError,
-        f"{INPUT_QUANT}: zero point must lie among the codes -128..127, not 128: zero must be representable",
-    ),
-    "zero point empty": (input_zero(np.zeros(0, F32)), ModelError, f"{INPUT_QUANT}: its zero point holds no number"),
-    "cell zero point out of range": (
-        cell_input(22, F32(-129)),
-        UnsupportedError,
-        f"{ACC}: zero point must lie among the codes -128..127, not -129: zero must be representable",
+        "UnsupportedError: /layers.0.0/export_handler/QuantLSTMCell, input gate, row 0: the input product has "
+        "scale .* and the hidden product .*; they must be equal, as one io_quant and one weight_quant per gate "
+        "make them",
     ),
     "zero points per channel": (
         cell_input(22, np.arange(20, dtype=F32)),
-        UnsupportedError,
-        f"{ACC}: one zero point per tensor is supported, not 20 different ones",
+        f"UnsupportedError: {ACC}: one zero point per tensor is supported, not 20 different ones",
     ),
-    "bits 0": (input_bits(F32(0)), ModelError, f"{INPUT_QUANT}: bit width must be an integer from 1 to 16, not 0"),
-    "bits 33": (input_bits(F32(33)), ModelError, f"{INPUT_QUANT}: bit width must be an integer from 1 to 16, not 33"),
-    "bits 2.5": (
-        input_bits(F32(2.5)),
-        ModelError,
-        f"{INPUT_QUANT}: bit width must be an integer from 1 to 16, not 2.5",
-    ),
-    "bits NaN": (input_bits(F32(np.nan)), ModelError, f"{INPUT_QUANT}: its bit width must be finite, not nan"),
-    "bits -8": (input_bits(F32(-8)), ModelError, f"{INPUT_QUANT}: bit width must be an integer from 1 to 16, not -8"),
     "bits twice": (
         input_bits(np.array([8, 8], F32)),
-        UnsupportedError,
-        f"{INPUT_QUANT}: one bit width per tensor is supported, not 2",
+        f"UnsupportedError: {INPUT_QUANT}: one bit width per tensor is supported, not 2",
     ),
-    "cell bits 33": (cell_input(23, F32(33)), ModelError, f"{ACC}: bit width must be an integer from 1 to 16, not 33"),
     "bias bits 33": (
         lambda m: put(m, weight_quant(m, 11), 3, F32(33)),
-        ModelError,
-        f"{BIAS}: bit width must be an integer from 1 to 32, not 33",
+        f"ModelError: {BIAS}: bit width must be an integer from 1 to 32, not 33",
     ),
     "one signed bit": (
         cell_input(23, F32(1)),
-        UnsupportedError,
-        f"{ACC}: a signed quantizer of 1 bit means {{-1, 0}} to Brevitas and {{-1, +1}} to QONNX; use BipolarQuant "
-        "(binary quantizers), unsigned codes, or 2 bits",
+        f"UnsupportedError: {ACC}: a signed quantizer of 1 bit means {{-1, 0}} to Brevitas and {{-1, +1}} to "
+        "QONNX; use BipolarQuant (binary quantizers), unsigned codes, or 2 bits",
     ),
     "a single code": (
         narrow_one_bit,
-        ModelError,
-        f"{INPUT_QUANT}: a uint1 narrow quantizer has a single code, 0; widen it or drop narrow",
+        f"ModelError: {INPUT_QUANT}: a uint1 narrow quantizer has a single code, 0; widen it or drop narrow",
     ),
     "rounding mode unknown": (
         rounding(lambda m: quant(m, "x"), "rounding_mode", "NEAREST"),
-        ModelError,
-        f"{INPUT_QUANT}: rounding mode must be one of ROUND, CEIL, FLOOR, UP, DOWN, HALF_UP, HALF_DOWN, HALF_EVEN, "
-        "ROUND_TO_ZERO, not 'NEAREST'",
+        f"ModelError: {INPUT_QUANT}: rounding mode must be one of ROUND, CEIL, FLOOR, UP, DOWN, HALF_UP, "
+        "HALF_DOWN, HALF_EVEN, ROUND_TO_ZERO, not 'NEAREST'",
     ),
     "cell rounding mode unknown": (
         rounding(cell, "input_acc_rounding_mode", "STOCHASTIC"),
-        ModelError,
-        f"{ACC}: rounding mode must be one of .*, not 'STOCHASTIC'",
+        f"ModelError: {ACC}: rounding mode must be one of .*, not 'STOCHASTIC'",
     ),
     "rounding mode is a number": (
         rounding(cell, "input_acc_rounding_mode", 3),
-        ModelError,
-        f"{ACC}: rounding mode must be one of .*, not '3'",
+        f"ModelError: {ACC}: rounding mode must be one of .*, not '3'",
     ),
     # Attributes.
     "signed missing": (
         drop_cell_attribute("input_acc_signed"),
-        ModelError,
-        f"{CELL}: attribute 'input_acc_signed' is missing",
+        f"ModelError: {CELL}: attribute 'input_acc_signed' is missing",
     ),
-    "cifg missing": (drop_cell_attribute("cifg"), ModelError, f"{CELL}: attribute 'cifg' is missing"),
+    "cifg missing": (drop_cell_attribute("cifg"), f"ModelError: {CELL}: attribute 'cifg' is missing"),
     "batch_first missing": (
         drop_cell_attribute("batch_first"),
-        ModelError,
-        f"{CELL}: attribute 'batch_first' is missing",
+        f"ModelError: {CELL}: attribute 'batch_first' is missing",
     ),
-    "cifg 2": (cell_attribute("cifg", 2), ModelError, f"{CELL}: attribute 'cifg' must be 0 or 1, not 2"),
-    "cifg text": (cell_attribute("cifg", "yes"), ModelError, f"{CELL}: attribute 'cifg' must be 0 or 1, not 'yes'"),
-    "cifg list": (cell_attribute("cifg", [0, 1]), ModelError, f"{CELL}: attribute 'cifg' must be 0 or 1, not [0, 1]"),
-    "cifg without a value": (odd_attribute(), ModelError, f"{CELL}: attribute 'cifg' is missing"),
+    "cifg 2": (cell_attribute("cifg", 2), f"ModelError: {CELL}: attribute 'cifg' must be 0 or 1, not 2"),
+    "cifg text": (cell_attribute("cifg", "yes"), f"ModelError: {CELL}: attribute 'cifg' must be 0 or 1, not 'yes'"),
+    "cifg list": (cell_attribute("cifg", [0, 1]), f"ModelError: {CELL}: attribute 'cifg' must be 0 or 1, not [0, 1]"),
+    "cifg without a value": (odd_attribute(), f"ModelError: {CELL}: attribute 'cifg' is missing"),
     "cifg by reference": (
         odd_attribute(ref_attr_name="other", type=onnx.AttributeProto.INT),
-        ModelError,
-        f"{CELL}: attribute 'cifg' has no readable value",
+        f"ModelError: {CELL}: attribute 'cifg' has no readable value",
     ),
     # Not quantized.
     "input not quantized": (
         unquantized(0),
-        UnsupportedError,
-        f"{CELL}: its input ('x') must come from a Quant node, but nothing quantizes it; "
-        "set every quantizer of the layer",
+        f"UnsupportedError: {CELL}: its input ('x') must come from a Quant node, but nothing quantizes it; set "
+        "every quantizer of the layer",
     ),
     "weight not quantized": (
         unquantized(4),
-        UnsupportedError,
-        f"{CELL}: input weight of the forget gate ('layers.0.0.forget_gate_params.input_weight.weight') is not "
-        "quantized; set weight_quant, or calibrate the model",
+        f"UnsupportedError: {CELL}: input weight of the forget gate "
+        "('layers.0.0.forget_gate_params.input_weight.weight') is not quantized; set weight_quant, or calibrate "
+        "the model",
     ),
     "hidden weight not quantized": (
         unquantized(10),
-        UnsupportedError,
-        f"{CELL}: hidden weight of the output gate ('layers.0.0.output_gate_params.hidden_weight.weight') is not "
-        "quantized; set weight_quant, or calibrate the model",
+        f"UnsupportedError: {CELL}: hidden weight of the output gate "
+        "('layers.0.0.output_gate_params.hidden_weight.weight') is not quantized; set weight_quant, or calibrate "
+        "the model",
     ),
     "weight computed": (
         nodes(helper.make_node("Abs", ["x"], ["live"]), into=(3, "live")),
-        UnsupportedError,
-        f"{CELL}: its input weight ('live') must be a constant of the file",
+        f"UnsupportedError: {CELL}: its input weight ('live') must be a constant of the file",
     ),
     # Shapes.
-    "output count": (
-        lambda m: cell(m).output.append("fourth"),
-        ModelError,
-        f"{CELL}: must have 1 to 3 outputs, not 4",
-    ),
-    "input count": (drop_inputs(cell, 47), ModelError, f"{CELL}: must have 48 inputs, not 47"),
-    "Quant inputs": (
-        drop_inputs(lambda m: quant(m, "x"), 3),
-        ModelError,
-        f"{INPUT_QUANT}: must have 4 inputs, not 3",
-    ),
+    "output count": (lambda m: cell(m).output.append("fourth"), f"ModelError: {CELL}: must have 1 to 3 outputs, not 4"),
+    "input count": (drop_inputs(cell, 47), f"ModelError: {CELL}: must have 48 inputs, not 47"),
+    "Quant inputs": (drop_inputs(lambda m: quant(m, "x"), 3), f"ModelError: {INPUT_QUANT}: must have 4 inputs, not 3"),
     "weight Quant without inputs": (
         drop_inputs(lambda m: weight_quant(m, 3), 0),
-        ModelError,
-        f"{WEIGHT}: must have 4 inputs, not 0",
+        f"ModelError: {WEIGHT}: must have 4 inputs, not 0",
     ),
     "input weight of one axis": (
         weight_value(3, np.zeros(200, F32)),
-        ModelError,
-        f"{CELL}: its input weight must have shape [H, I], not [200]",
+        f"ModelError: {CELL}: its input weight must have shape [H, I], not [200]",
     ),
     "input weight empty": (
         weight_value(3, np.zeros((20, 0), F32)),
-        ModelError,
-        f"{CELL}: its input weight must have shape [H, I], not [20, 0]",
+        f"ModelError: {CELL}: its input weight must have shape [H, I], not [20, 0]",
     ),
     "input weight of another gate": (
         weight_value(5, np.zeros((20, 11), F32)),
-        ModelError,
-        "Quant '.*': input weight of the cell gate must have shape [20, 10], not [20, 11]",
+        "ModelError: Quant '.*': input weight of the cell gate must have shape [20, 10], not [20, 11]",
     ),
     "hidden weight": (
         weight_value(8, np.zeros((20, 10), F32)),
-        ModelError,
-        "Quant '.*': hidden weight of the forget gate must have shape [20, 20], not [20, 10]",
+        "ModelError: Quant '.*': hidden weight of the forget gate must have shape [20, 20], not [20, 10]",
     ),
     "bias": (
         weight_value(14, np.zeros(21, F32)),
-        ModelError,
-        "Quant '.*': bias of the output gate must have shape [20], not [21]",
+        "ModelError: Quant '.*': bias of the output gate must have shape [20], not [21]",
     ),
     "float bias": (
         cell_input(11, np.zeros(3, F32)),
-        ModelError,
-        f"{CELL}: bias of the input gate must have shape [20], not [3]",
+        f"ModelError: {CELL}: bias of the input gate must have shape [20], not [3]",
     ),
     "float bias NaN": (
         cell_input(11, np.full(20, np.nan, F32)),
-        ModelError,
-        f"{CELL}: its bias of the input gate must be finite, not nan",
+        f"ModelError: {CELL}: its bias of the input gate must be finite, not nan",
     ),
     "float bias beyond the accumulator": (
         cell_input(11, np.full(20, 1e30, F32)),
-        UnsupportedError,
-        r"input gate, row 0: its bias is .* accumulator units, at most 2^40 are supported",
+        r"UnsupportedError: input gate, row 0: its bias is .* accumulator units, at most 2^40 are supported",
     ),
     "weight infinite": (
         weight_value(3, np.full((20, 10), np.inf, F32)),
-        ModelError,
-        f"{WEIGHT}: its input weight of the input gate must be finite, not inf",
+        f"ModelError: {WEIGHT}: its input weight of the input gate must be finite, not inf",
     ),
     "declared input features": (
         inputs_shape(5, 3, 9),
-        ModelError,
-        "graph input 'x': shape must be [T, batch, 10] to fit the weights, not [5, 3, 9]",
+        "ModelError: graph input 'x': shape must be [T, batch, 10] to fit the weights, not [5, 3, 9]",
     ),
     "declared input rank": (
         inputs_shape(5, 10),
-        ModelError,
-        "graph input 'x': shape must be [T, batch, 10] to fit the weights, not [5, 10]",
+        "ModelError: graph input 'x': shape must be [T, batch, 10] to fit the weights, not [5, 10]",
     ),
     "initial state shape": (
         cell_input(1, np.zeros((3, 7), F32)),
-        ModelError,
-        f"{CELL}, initial hidden state: shape must be [batch, 20], not [3, 7]",
+        f"ModelError: {CELL}, initial hidden state: shape must be [batch, 20], not [3, 7]",
     ),
     "initial state empty": (
         cell_input(2, np.zeros((0, 20), F32)),
-        ModelError,
-        f"{CELL}, initial cell state: shape must be [batch, 20], not [0, 20]",
+        f"ModelError: {CELL}, initial cell state: shape must be [batch, 20], not [0, 20]",
     ),
     "initial state a scalar": (
         cell_input(2, F32(0)),
-        ModelError,
-        f"{CELL}, initial cell state: shape must be [batch, 20], not []",
+        f"ModelError: {CELL}, initial cell state: shape must be [batch, 20], not []",
     ),
     "initial state off the grid": (
         cell_input(1, np.full((3, 20), 0.0001, F32)),
-        UnsupportedError,
-        f"{CELL}, initial hidden state: 0.0001 is not a value of the state's quantizer (int8, scale .*)",
+        f"UnsupportedError: {CELL}, initial hidden state: 0.0001 is not a value of the state's quantizer (int8, "
+        "scale .*)",
     ),
     "initial states differ per batch": (
         cell_input(2, np.eye(3, 20, dtype=F32)),
-        UnsupportedError,
-        f"{CELL}, initial cell state: it differs between the sequences of a batch; make it a graph input by passing "
-        "states to export_qonnx",
+        f"UnsupportedError: {CELL}, initial cell state: it differs between the sequences of a batch; make it a "
+        "graph input by passing states to export_qonnx",
     ),
     "initial state NaN": (
         cell_input(1, np.full((3, 20), np.nan, F32)),
-        ModelError,
-        f"{CELL}, initial hidden state: its value must be finite, not nan",
+        f"ModelError: {CELL}, initial hidden state: its value must be finite, not nan",
     ),
     "initial state computed": (
         nodes(helper.make_node("Abs", ["x"], ["live"], name="abs"), into=(1, "live")),
-        UnsupportedError,
-        f"{CELL}, initial hidden state ('live') must be a constant or come from a graph input through a Quant node, "
-        "not from Abs 'abs'",
+        f"UnsupportedError: {CELL}, initial hidden state ('live') must be a constant or come from a graph input "
+        "through a Quant node, not from Abs 'abs'",
     ),
     # The graph around the cell.
     "two cells": (
         second_cell,
-        UnsupportedError,
-        f"2 QuantLSTMCell nodes ({CELL}, QuantLSTMCell 'second'): stacked and bidirectional layers are not supported "
-        "yet; use num_layers=1 and bidirectional=False",
+        f"UnsupportedError: 2 QuantLSTMCell nodes ({CELL}, QuantLSTMCell 'second'): stacked and bidirectional "
+        "layers are not supported yet; use num_layers=1 and bidirectional=False",
     ),
     "a head after the LSTM": (
         head,
-        UnsupportedError,
-        "graph output 'z' comes from Relu 'head': layers after the LSTM are not supported yet; "
+        "UnsupportedError: graph output 'z' comes from Relu 'head': layers after the LSTM are not supported yet; "
         "export the QuantLSTM alone",
     ),
     "an output that is the input": (
         output_is_input,
-        UnsupportedError,
-        "graph output 'x' comes from a graph input: layers after the LSTM are not supported yet; "
-        "export the QuantLSTM alone",
+        "UnsupportedError: graph output 'x' comes from a graph input: layers after the LSTM are not supported "
+        "yet; export the QuantLSTM alone",
     ),
     "a layer before the LSTM": (
         pre_layer,
-        UnsupportedError,
-        f"{CELL}: its input must be a graph input behind one Quant node, but 'x2' comes from Relu 'before'; "
-        "layers before the LSTM are not supported yet",
+        f"UnsupportedError: {CELL}: its input must be a graph input behind one Quant node, but 'x2' comes from "
+        "Relu 'before'; layers before the LSTM are not supported yet",
     ),
     "Unsqueeze beyond the rank": (
         unsqueeze_axes(np.array([5])),
-        ModelError,
-        "Unsqueeze '.*': axes must be different ones of 3, not [5]",
+        "ModelError: Unsqueeze '.*': axes must be different ones of 3, not [5]",
     ),
     "Unsqueeze of one axis twice": (
         unsqueeze_axes(np.array([0, -4])),
-        ModelError,
-        "Unsqueeze '.*': axes must be different ones of 4, not [0, -4]",
+        "ModelError: Unsqueeze '.*': axes must be different ones of 4, not [0, -4]",
     ),
     "Unsqueeze of no numbers": (
         unsqueeze_axes(np.array([0.5], F32)),
-        ModelError,
-        "Unsqueeze '.*': axes must be different ones of 3, not [0.5]",
+        "ModelError: Unsqueeze '.*': axes must be different ones of 3, not [0.5]",
     ),
     # Names and data of tensors.
     "a tensor written twice": (
         nodes(helper.make_node("Relu", ["x"], ["y"])),
-        ModelError,
-        "tensor 'y' is written by two nodes",
+        "ModelError: tensor 'y' is written by two nodes",
     ),
-    "an initializer twice": (twice("initializer"), ModelError, "tensor '.*' stands among the initializers twice"),
-    "a graph input twice": (twice("input"), ModelError, "tensor 'x' stands among the graph inputs twice"),
-    "a graph output twice": (twice("output"), ModelError, "tensor 'y' stands among the graph outputs twice"),
+    "an initializer twice": (twice("initializer"), "ModelError: tensor '.*' stands among the initializers twice"),
+    "a graph input twice": (twice("input"), "ModelError: tensor 'x' stands among the graph inputs twice"),
+    "a graph output twice": (twice("output"), "ModelError: tensor 'y' stands among the graph outputs twice"),
     "an initializer that is also written": (
         initializer_also_written,
-        ModelError,
-        "tensor '.*' is written by Relu 'writer', but is an initializer too",
+        "ModelError: tensor '.*' is written by Relu 'writer', but is an initializer too",
     ),
     "an input that is also written": (
         input_also_written,
-        ModelError,
-        "tensor 'x' is written by Relu 'writer', but is a graph input too",
+        "ModelError: tensor 'x' is written by Relu 'writer', but is a graph input too",
     ),
-    "external data": (external, UnsupportedError, "initializer 'far': data in another file; save it in one file"),
+    "external data": (external, "UnsupportedError: initializer 'far': data in another file; save it in one file"),
     "a claim of 2^40 elements": (
         cell_input(21, tensor("vast", [2**40])),
-        ModelError,
-        "initializer 'vast': impossible shape [1099511627776]",
+        "ModelError: initializer 'vast': impossible shape [1099511627776]",
     ),
     "a claim whose product is vast": (
         cell_input(21, tensor("vast", [2**20, 2**20])),
-        ModelError,
-        "initializer 'vast': impossible shape [1048576, 1048576]",
+        "ModelError: initializer 'vast': impossible shape [1048576, 1048576]",
     ),
     "a claim of 2^27 elements without data": (
         cell_input(21, tensor("vast", [2**27])),
-        ModelError,
-        "initializer 'vast': unreadable data (.*)",
+        "ModelError: initializer 'vast': unreadable data (.*)",
     ),
     "a vast weight without data": (
         weight_value(3, tensor("vast", [2**13, 2**13])),
-        ModelError,
-        "initializer 'vast': unreadable data (.*)",
+        "ModelError: initializer 'vast': unreadable data (.*)",
     ),
     "a negative dimension": (
         cell_input(21, tensor("odd", [-1], float_data=[1.0])),
-        ModelError,
-        "initializer 'odd': impossible shape [-1]",
+        "ModelError: initializer 'odd': impossible shape [-1]",
     ),
     "too few bytes": (
         cell_input(21, tensor("short", [20], raw_data=bytes(40))),
-        ModelError,
-        "initializer 'short': unreadable data (.*)",
+        "ModelError: initializer 'short': unreadable data (.*)",
     ),
     "bytes that are no floats": (
         cell_input(21, tensor("short", [1], raw_data=bytes(3))),
-        ModelError,
-        "initializer 'short': unreadable data (.*)",
+        "ModelError: initializer 'short': unreadable data (.*)",
     ),
     "an unknown element type": (
         cell_input(21, TensorProto(name="odd", data_type=99, dims=[1])),
-        ModelError,
-        "initializer 'odd': unreadable data (.*)",
+        "ModelError: initializer 'odd': unreadable data (.*)",
     ),
     "no element type": (
         cell_input(21, TensorProto(name="odd", dims=[1])),
-        ModelError,
-        "initializer 'odd': unreadable data (.*)",
+        "ModelError: initializer 'odd': unreadable data (.*)",
     ),
     "a Constant without output": (
         nodes(helper.make_node("Constant", [], [], name="void", value=tensor("t", [1], float_data=[1.0]))),
-        ModelError,
-        "Constant 'void': must have 1 output, not 0",
+        "ModelError: Constant 'void': must have 1 output, not 0",
     ),
     "an Identity without input": (
         nodes(helper.make_node("Identity", [], ["same"], name="void"), into=(0, "same")),
-        ModelError,
-        "Identity 'void': must have 1 input and 1 output, not 0 and 1",
+        "ModelError: Identity 'void': must have 1 input and 1 output, not 0 and 1",
     ),
     "a constant expression that cannot be evaluated": (
         nodes(helper.make_node("Gather", [FIRST_WEIGHT, FIRST_WEIGHT], ["g"], odd=1), into=(21, "g")),
-        ModelError,
-        "Gather 'g': cannot be evaluated (.*)",
+        "ModelError: Gather 'g': cannot be evaluated (.*)",
     ),
     "a constant expression without output": (
         nodes(helper.make_node("Gather", [FIRST_WEIGHT, FIRST_WEIGHT], [""]), into=(21, "")),
-        UnsupportedError,
-        f"{ACC}: its scale ('') is computed in the graph; it must be a constant: "
-        "export the model in eval mode with fixed scales",
+        f"UnsupportedError: {ACC}: its scale ('') is computed in the graph; it must be a constant: export the "
+        "model in eval mode with fixed scales",
     ),
     # Versions.
-    "no opset": (no_opset, ModelError, ".*bad.onnx: no opset_import; the file is truncated: export it again"),
+    "no opset": (no_opset, "ModelError: .*bad.onnx: no opset_import; the file is truncated: export it again"),
     "no opset of the cell's domain": (
         no_custom_opset,
-        ModelError,
-        ".*bad.onnx: Quant '.*' is of domain 'qonnx.custom_op.general', which opset_import does not name; "
-        "the file is truncated: export it again",
+        "ModelError: .*bad.onnx: Quant '.*' is of domain 'qonnx.custom_op.general', which opset_import does not "
+        "name; the file is truncated: export it again",
     ),
     # Cycles.
     "an Identity of itself": (
         nodes(helper.make_node("Identity", ["a"], ["a"], name="loop"), into=(21, "a")),
-        ModelError,
-        "Identity 'loop': stands in a cycle: it depends on its own output",
+        "ModelError: Identity 'loop': stands in a cycle: it depends on its own output",
     ),
     "Identities in a circle": (
         nodes(helper.make_node("Identity", ["a"], ["b"]), helper.make_node("Identity", ["b"], ["a"]), into=(0, "a")),
-        ModelError,
-        "Identity '.*': stands in a cycle: it depends on its own output",
+        "ModelError: Identity '.*': stands in a cycle: it depends on its own output",
     ),
     "constants in a circle": (
         nodes(
@@ -895,13 +765,11 @@ CASES: dict[str, tuple[Edit, type[HwgenError], str]] = {
             helper.make_node("Concat", ["b", "b"], ["a"], axis=0),
             into=(21, "a"),
         ),
-        ModelError,
-        "Concat '.*': stands in a cycle: it depends on its own output",
+        "ModelError: Concat '.*': stands in a cycle: it depends on its own output",
     ),
     "a cell that feeds itself": (
         lambda m: cell(m).input.__setitem__(1, cell(m).output[1]),
-        ModelError,
-        f"{CELL}: stands in a cycle: it depends on its own output",
+        f"ModelError: {CELL}: stands in a cycle: it depends on its own output",
     ),
 }
 
@@ -911,15 +779,54 @@ def message_pattern(message: str) -> str:
     return "^" + ".*".join(re.escape(part) for part in message.split(".*")) + "$"
 
 
-@pytest.mark.parametrize(("edit", "kind", "message"), CASES.values(), ids=list(CASES))
-def test_a_model_with_one_thing_wrong_is_refused(
-    edit: Edit, kind: type[HwgenError], message: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("edit", "message"), CASES.values(), ids=list(CASES))
+def test_a_model_with_one_thing_wrong_is_refused(edit: Edit, message: str, tmp_path: Path) -> None:
     bad = model()
     edit(bad)
     error = refusal(bad, tmp_path)
-    assert type(error) is kind, f"{type(error).__name__}: {error}"
-    assert re.search(message_pattern(message), str(error)), str(error)
+    assert re.search(message_pattern(message), f"{type(error).__name__}: {error}"), f"{type(error).__name__}: {error}"
+
+
+# Each parameter of a quantizer, in the node of the input, in the cell, and in the node of a weight.
+WIDTH = "bit width must be an integer from 1 to 16"
+RANGE = "zero point must lie among the codes -12[78]..127"
+PARAMETERS: list[tuple[str, int, ArrayLike, str]] = [
+    ("scale", 1, F32(np.nan), "ModelError: {}: its scale must be finite, not nan"),
+    ("scale", 1, F32(np.inf), "ModelError: {}: its scale must be finite, not inf"),
+    ("scale", 1, F32(0), "ModelError: {}: scale must be positive, not 0"),
+    ("scale", 1, F32(-0.5), "ModelError: {}: scale must be positive, not -0.5"),
+    ("scale", 1, np.float64(1e-300), "ModelError: {}: scale must be a float32 number, not 1e-300"),
+    ("scale", 1, np.float64(1e300), "ModelError: {}: scale must be a float32 number, not 1e\\+300"),
+    (
+        "scale",
+        1,
+        np.zeros(0, F32),
+        "ModelError: {}: (its scale holds no number|scale must have 1 or 20 entries, not 0)",
+    ),
+    ("zero point", 2, F32(0.5), "ModelError: {}: zero point must be an integer, not 0.5"),
+    ("zero point", 2, F32(np.nan), "ModelError: {}: its zero point must be finite, not nan"),
+    ("zero point", 2, F32(128), f"UnsupportedError: {{}}: {RANGE}, not 128: zero must be representable"),
+    ("zero point", 2, F32(-129), f"UnsupportedError: {{}}: {RANGE}, not -129: zero must be representable"),
+    ("zero point", 2, np.zeros(0), "ModelError: {}: (its zero point holds no number|zero point must have 1 or 20 .*)"),
+    ("bit width", 3, F32(0), f"ModelError: {{}}: {WIDTH}, not 0"),
+    ("bit width", 3, F32(-8), f"ModelError: {{}}: {WIDTH}, not -8"),
+    ("bit width", 3, F32(2.5), f"ModelError: {{}}: {WIDTH}, not 2.5"),
+    ("bit width", 3, F32(17), f"ModelError: {{}}: {WIDTH}, not 17"),
+    ("bit width", 3, F32(33), f"ModelError: {{}}: {WIDTH}, not 33"),
+    ("bit width", 3, F32(np.nan), "ModelError: {}: its bit width must be finite, not nan"),
+]
+
+
+@pytest.mark.parametrize("owner", [INPUT_QUANT, ACC, WEIGHT], ids=["input", "cell", "weight"])
+@pytest.mark.parametrize(("what", "index", "value", "message"), PARAMETERS)
+def test_a_quantizer_with_an_impossible_parameter_is_refused(
+    what: str, index: int, value: ArrayLike, message: str, owner: str, tmp_path: Path
+) -> None:
+    bad = model()
+    node = {INPUT_QUANT: quant(bad, "x"), ACC: cell(bad), WEIGHT: weight_quant(bad)}[owner]
+    put(bad, node, index + (20 if owner == ACC else 0), value)
+    error = refusal(bad, tmp_path)
+    assert re.fullmatch(message.format(re.escape(owner)), f"{type(error).__name__}: {error}"), (what, str(error))
 
 
 @pytest.mark.parametrize("dims", [[2**40], [2**20, 2**20], [2**27], [2**13, 2**13], [2**62, 2**62, 0]])

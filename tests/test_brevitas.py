@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import pytest
 
+from hwgen.errors import ModelError
 from hwgen.frontend import load
 from hwgen.network import Activation, LstmLayer, Network, QuantizedTensor
 from hwgen.quantizer import FloatArray, Quantizer, RoundingMode
@@ -31,6 +32,7 @@ else:
     pytest.importorskip("brevitas")
 
 import option_sets
+from brevitas.export import export_qonnx
 from option_sets import OPTION_SETS
 
 torch.set_num_threads(1)  # twice as fast for matrices this small
@@ -334,7 +336,8 @@ def test_every_quantizer_is_read_as_brevitas_has_it(compared: Comparison) -> Non
         pairs.append((gate.activation_quantizer, getattr(cell, f"{gate.name}_{activation}_quant")))
     for ours, theirs in pairs:
         scale, zero_point, bits = (
-            float(value() if callable(value) else value) for value in (theirs.scale, theirs.zero_point, theirs.bit_width)
+            float(value() if callable(value) else value)
+            for value in (theirs.scale, theirs.zero_point, theirs.bit_width)
         )
         assert (ours.scale, ours.zero_point, ours.codes.bits) == ((scale,), (zero_point,), bits)
         assert (ours.codes.signed, ours.codes.narrow) == (theirs.is_signed, theirs.is_narrow_range)
@@ -366,6 +369,14 @@ def test_the_checked_in_model_is_what_brevitas_exports_now(compared: Comparison)
     for ours, theirs in zip(old.node, new.node, strict=True):
         assert list(ours.attribute) == list(theirs.attribute), ours.name
         assert [_data(old, name) for name in ours.input] == [_data(new, name) for name in theirs.input], ours.name
+
+
+def test_what_brevitas_exports_without_dynamo_false_is_refused_by_that_name(tmp_path: Path) -> None:
+    module = option_sets.make_module(OPTION_SETS["default"], size=(3, 4))
+    with option_sets.quiet():
+        export_qonnx(module, torch.zeros(5, 2, 3), export_path=str(tmp_path / "dynamo.onnx"))
+    with pytest.raises(ModelError, match=r"^no output depends on an input .* export_qonnx\(\.\.\., dynamo=False\)$"):
+        load(tmp_path / "dynamo.onnx")
 
 
 def _data(graph: onnx.GraphProto, name: str) -> tuple[tuple[int, ...], bytes] | None:

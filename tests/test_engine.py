@@ -63,18 +63,10 @@ def wide_cell_of(name: str) -> IntegerCell:
         }
         return replace(certified, form=replace(certified.form, **changes))
 
-    gates = tuple(
-        replace(
-            gate,
-            input_weights=gate.input_weights[order],
-            hidden_weights=recurrent(gate.hidden_weights),
-            bias=gate.bias[order],
-        )
-        for gate in cell.gates
-    )
-    states = (cell.initial_hidden, cell.initial_cell)
-    h, c = (None if state is None else state[order] for state in states)
-    cell = replace(cell, gates=gates, hidden_size=len(order), initial_hidden=h, initial_cell=c)
+    gates = [replace(gate, input_weights=gate.input_weights[order], bias=gate.bias[order]) for gate in cell.gates]
+    gates = [replace(gate, hidden_weights=recurrent(gate.hidden_weights)) for gate in gates]
+    h, c = (None if state is None else state[order] for state in (cell.initial_hidden, cell.initial_cell))
+    cell = replace(cell, gates=tuple(gates), hidden_size=len(order), initial_hidden=h, initial_cell=c)
     return with_forms(cell, other)
 
 
@@ -118,9 +110,13 @@ def assert_same(cell: IntegerCell, tested: Engine, batches: tuple[int, ...] = BA
         given = cell.initial_hidden is None or cell.initial_cell is None
         for x in (random_codes(generator, cell.input, (STEPS, batch, cell.input_size)), saturated_codes(cell, batch)):
             for states in [(h0, c0)] if given else [(None, None), (h0, c0)]:
-                for got, wanted in zip(tested.run(x, *states), cell.run(x, *states), strict=True):
-                    assert got.dtype == np.int64
-                    np.testing.assert_array_equal(got, wanted)
+                assert_equal(tested.run(x, *states), cell.run(x, *states))
+
+
+def assert_equal(results: engine.Results, expected: engine.Results) -> None:
+    for got, wanted in zip(results, expected, strict=True):
+        assert got.dtype == np.int64
+        np.testing.assert_array_equal(got, wanted)
 
 
 @pytest.mark.parametrize("name", [path.stem for path in MODELS])
@@ -229,16 +225,14 @@ def test_run_is_the_integer_model_on_real_values(name: str) -> None:
 def test_accepts_what_is_not_contiguous() -> None:
     cell = cell_of("default")
     x = random_codes(np.random.default_rng(2), cell.input, (10, 2 * STEPS, cell.input_size)).swapaxes(0, 1)[::2]
-    for got, wanted in zip(Engine(cell, compiled=True).run(x), cell.run(x), strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_equal(Engine(cell, compiled=True).run(x), cell.run(x))
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
 def test_no_steps_and_no_sequences(shape: tuple[int, int]) -> None:
     cell = cell_of("default")
     x = np.zeros((*shape, cell.input_size), np.int64)
-    for got, wanted in zip(Engine(cell, compiled=True).run(x), cell.run(x), strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    assert_equal(Engine(cell, compiled=True).run(x), cell.run(x))
 
 
 def test_refuses_codes_outside_their_type() -> None:
@@ -284,3 +278,23 @@ def test_without_a_library_the_specification_runs(fault: str, tmp_path: Path, mo
     with pytest.raises(ToolError):
         Engine(cell, compiled=True).run(np.zeros((1, 1, cell.input_size), np.int64))
     engine._build_plan.cache_clear()
+
+
+def test_dot_products_are_exact_by_the_bounds_of_their_sums() -> None:
+    cell = cell_of("default")
+    assert [engine._policy(cell, has_bytes) for has_bytes in (True, False)] == ["bytes", "float"]
+    # Weights of 9 bits; then sums of exactly 2^24, which a float32 still holds, and beyond.
+    assert engine._policy(cell_of("shifted_weights"), has_bytes=True) == "float"
+    assert engine._policy(cell_of("wide_everything"), has_bytes=True) == "double"
+    assert engine._policy(with_weight_sum(cell, 2**24 // 128), has_bytes=False) == "float"
+    assert engine._policy(with_weight_sum(cell, 2**24 // 128 + 1), has_bytes=False) == "double"
+    assert engine._policy(with_weight_sum(cell, (2**31 - 1) // 255), has_bytes=True) == "bytes"
+    assert engine._policy(with_weight_sum(cell, (2**31 - 1) // 255 + 1), has_bytes=True) == "double"
+
+
+def with_weight_sum(cell: IntegerCell, total: int) -> IntegerCell:
+    """The cell with rows of weights whose magnitudes sum up to ``total`` (their type is left as it is)."""
+    row = np.zeros_like(cell.gates[0].input_weights)
+    row[:, 0] = -total
+    hidden = np.zeros_like(cell.gates[0].hidden_weights)
+    return replace(cell, gates=tuple(replace(g, input_weights=row, hidden_weights=hidden) for g in cell.gates))

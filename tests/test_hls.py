@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from conftest import MODELS
 
 import hwgen
 from hwgen import resources, toolchain
+from hwgen.backends.hls import generate
+from hwgen.backends.naming import camel
 from hwgen.errors import ToolError
 from hwgen.schedule import Folding, divisors, legal_hidden_pe
 from hwgen.verify import csim, verify
@@ -93,6 +96,31 @@ def test_streaming_keeps_the_state_across_sequences(default_model: Path, tmp_pat
     forgetful = hwgen.build(hwgen.schedule(network, outputs=ALL_OUTPUTS), tmp_path / "forgetful")
     shutil.copytree(project.path / "hls" / "vectors", forgetful.path / "hls" / "vectors", dirs_exist_ok=True)
     assert run_shipped_vectors(forgetful, stall=0).returncode == 1
+
+
+def test_a_gate_that_never_moves_is_a_constant(tmp_path: Path, default_model: Path) -> None:
+    """With an accumulator scale beyond all sums the gate code is always 0: a step function without thresholds."""
+    network = hwgen.load(default_model)
+    gate = network.layer.gate("input")
+    still = replace(gate, accumulator=replace(gate.accumulator, scale=(1e9,)))
+    network = replace(network, layer=replace(network.layer, gates=(still, *network.layer.gates[1:])))
+    assert hwgen.build(hwgen.schedule(network), tmp_path / "project").verify(sequences=20)["passed"]
+
+
+def test_thresholds_that_are_never_reached_fit_their_type() -> None:
+    """They lie one above the domain, which may be one too many for the type of the domain."""
+    found = 0
+    for name in NAMES:
+        design = hwgen.schedule(hwgen.load(MODELS / f"{name}.onnx"))
+        text = generate(design, "origin")["src/parameters.hpp"]
+        for step_name, certified in design.cell.steps():
+            if certified.form.kind == "search":
+                struct = text[text.index(f"struct {camel(step_name)} {{") :]
+                match = re.search(r"typedef ap_int<(\d+)> value_t", struct)
+                assert match is not None
+                assert certified.step.hi + 1 < 2 ** (int(match[1]) - 1), f"{name}, {step_name}"
+                found += 1
+    assert found > 5
 
 
 def run_shipped_vectors(project: hwgen.Project, stall: int) -> subprocess.CompletedProcess[str]:
@@ -177,8 +205,6 @@ def test_clang_accepts_the_generated_code_without_a_warning(name: str, tmp_path:
 def test_generated_code_uses_nothing_that_only_simulates(tmp_path: Path) -> None:
     for name in NAMES:
         design = hwgen.schedule(hwgen.load(MODELS / f"{name}.onnx"), outputs=ALL_OUTPUTS)
-        from hwgen.backends.hls import generate
-
         for path, text in generate(design, "origin").items():
             if path.startswith(("src/", "lib/")):
                 code = re.sub(r"//.*", "", text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: a trained LSTM becomes an HLS project that computes exactly what Brevitas computed, and proves it.
+"""The demo: a trained LSTM becomes HLS C++ and SystemVerilog that compute exactly what Brevitas computed.
 
 Needs no torch.  ``make demo`` runs it; ``python demo.py --out DIR`` keeps the project elsewhere.
 """
@@ -45,10 +45,10 @@ def main() -> int:
     console = Console(highlight=False)
     started = time.perf_counter()
 
-    console.rule("1. build: trained ONNX model to HLS project")
+    console.rule("1. build: trained ONNX model to hardware code")
     network = hwgen.load(HERE / "japanese_vowels.onnx")
     design = hwgen.schedule(network, target="xc7z020", clock_mhz=100, steps_per_second=500_000)
-    project = hwgen.build(design, arguments.out)
+    project = hwgen.build(design, arguments.out, backend="all")
     print_build(project.path, design, project.backends, console)
 
     console.rule("2. against Brevitas: its own float32 run of 370 held-out utterances")
@@ -68,7 +68,7 @@ def main() -> int:
     console.print(table)
     console.print(f"accuracy of the speaker classifier on these codes: {accuracy(results.h_n, data):.2%}")
 
-    console.rule("3. C simulation of the generated hardware: the same utterances, then random codes")
+    console.rule("3. the generated hardware, HLS C++ and SystemVerilog: the same utterances, then random codes")
     given = verify(project, given=sequences, progress=_say)
     print_verification(given, console)
     random = verify(project, sequences=200, progress=_say)
@@ -76,7 +76,9 @@ def main() -> int:
 
     wrong += sum(level["mismatches"] for report in (given, random) for level in report["levels"].values())
     console.rule(f"{wrong} mismatches")
-    console.print(f"{time.perf_counter() - started:.0f} s.  The project is in {arguments.out}; open hls/src first.")
+    console.print(
+        f"{time.perf_counter() - started:.0f} s.  The project is in {arguments.out}; open hls/src and rtl/src first."
+    )
     return 0 if wrong == 0 else 1
 
 

@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 
 from hwgen import resources
-from hwgen.backends.naming import camel, comment, identifier
+from hwgen.backends.naming import camel, comment, top_name
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm, TableForm
 from hwgen.integer import Interval
 from hwgen.quantizer import IntArray, IntegerType
@@ -61,11 +61,6 @@ def generate(design: Schedule, origin: str) -> dict[str, str]:
         files[path] = environment.get_template(template).render(context)
     files["tb/bench.hpp"] = (resources.sim() / "csim" / "bench.hpp").read_text("utf-8")
     return files
-
-
-def top_name(design: Schedule) -> str:
-    """The name of the top-level function."""
-    return identifier(design.network.name)
 
 
 def _context(design: Schedule, origin: str) -> dict[str, object]:
@@ -253,7 +248,9 @@ def _step(certified: Certified) -> dict[str, object]:
         }
     elif isinstance(form, SearchForm):
         nodes = form.nodes()
+        # A threshold that is never reached lies one above the domain: the comparison needs room for it.
         entry |= {
+            "value": ap_type(signed(Interval(step.lo, step.hi + 1))),
             "levels": [_memory(f"level{level}", nodes[:, 1 << level : 2 << level]) for level in range(form.levels)],
             "count": form.thresholds.shape[1],
         }

@@ -8,16 +8,27 @@ from __future__ import annotations
 import re
 
 from hwgen.errors import printable
+from hwgen.schedule import Schedule
 
 # Keywords of C++ and SystemVerilog, and names that the generated code uses itself.
 _RESERVED = frozenset(
     """
-    alignas alignof and asm auto bool break case catch char class const constexpr continue default delete do
-    double else enum explicit export extern false float for friend goto if inline int long main mutable
-    namespace new not operator or private protected public register return short signed sizeof static std struct
-    switch template this throw true try typedef typename union unsigned using virtual void volatile while xor
-    hls hwgen always assign begin case end endmodule event initial input interface logic module output parameter
-    reg wire
+    alias alignas alignof always always_comb always_ff always_latch and asm assign auto before begin bind bins
+    bit bool break buf bufif0 bufif1 byte case casex casez catch cell chandle char checker class clocking cmos
+    config const constexpr constraint context continue cover covergroup coverpoint cross deassign default
+    defparam delete design disable dist do double edge else end endcase endmodule enum event expect explicit
+    export extends extern false final first_match float for force foreach forever fork forkjoin friend function
+    generate genvar global goto highz0 highz1 hls hwgen if iff ifnone ignore_bins implements implies import
+    incdir include initial inline inout input inside instance int integer interconnect interface intersect join
+    large let liblist library local localparam logic long longint macromodule main matches medium modport module
+    mutable namespace nand negedge nettype new nmos nor noshowcancelled not notif0 notif1 null operator or
+    output packed parameter pmos posedge primitive priority private program property protected public pull0
+    pull1 pulldown pullup pure rand randc randcase randsequence rcmos real realtime ref reg register release
+    repeat restrict return rnmos rpmos rtran scalared sequence short shortint shortreal showcancelled signed
+    sizeof small soft solve specify specparam static std string strong strong0 strong1 struct super supply0
+    supply1 switch table tagged task template this throw time timeprecision timeunit tran tranif0 tranif1 tri
+    tri0 tri1 triand trior trireg true try type typedef typename union unique unique0 unsigned using uwire var
+    vectored virtual void volatile wait wait_order wand weak weak0 weak1 while wildcard wire within wor xnor xor
     """.split()  # noqa: SIM905
 )
 _MAX_LENGTH = 48
@@ -32,7 +43,7 @@ def identifier(name: str) -> str:
     text = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:_MAX_LENGTH].rstrip("_")
     if not text or text[0].isdigit():
         text = f"m_{text}".rstrip("_")
-    return f"{text}_top" if text in _RESERVED else text
+    return f"{text}_top" if text in _RESERVED or text.startswith("hwgen_") else text
 
 
 def camel(name: str) -> str:
@@ -43,3 +54,8 @@ def camel(name: str) -> str:
 def comment(text: str) -> str:
     """Text of a model as it may stand in a comment of any language: one line, ASCII, no way out."""
     return printable(text).replace("*/", "* /").replace("\\", "/")
+
+
+def top_name(design: Schedule) -> str:
+    """The name of the top level, the same in every backend."""
+    return identifier(design.network.name)

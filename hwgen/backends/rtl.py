@@ -5,113 +5,30 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
 import numpy as np
 
 from hwgen import resources
-from hwgen.backends.naming import comment, identifier
-from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm, TableForm
-from hwgen.integer import Interval, Product
-from hwgen.quantizer import IntArray, IntegerType, RoundingMode
+from hwgen.backends.naming import comment, top_name
+from hwgen.backends.rtl_unit import LINE, UnitBuilder, code_bits, constant, hex_file, index_bits, literal
+from hwgen.integer import Interval
+from hwgen.quantizer import IntArray
 from hwgen.rtl_timing import (
     Registers,
     Timeline,
-    latency,
-    output_register,
-    search_stages,
     timeline,
 )
 from hwgen.schedule import FoldedProduct, Port, Schedule, signed
 
-_LINE = 98
 # Weights of one PE beyond so many bits go to block RAM.
 _BLOCK_RAM_BITS = 1024
-_PHRASES = {
-    "shift": "clamp(round((a + offset) / 2^{shift}))",
-    "multiply": "clamp((a * multiplier + offset) >> {shift})",
-    "search": "binary search among {count} thresholds",
-    "table": "table of {size} entries",
-}
-_ROUNDING = {
-    RoundingMode.ROUND: 0,
-    RoundingMode.CEIL: 1,
-    RoundingMode.FLOOR: 2,
-    RoundingMode.UP: 3,
-    RoundingMode.DOWN: 4,
-    RoundingMode.HALF_UP: 5,
-    RoundingMode.HALF_DOWN: 6,
-}
-# Keywords of SystemVerilog that hwgen.backends.naming lets through.
-_WORDS = """
-    alias always_comb always_ff always_latch before bind bins bit buf bufif0 bufif1 byte casex casez cell chandle
-    checker clocking cmos config constraint context continue cover covergroup coverpoint cross deassign defparam
-    design disable dist edge endcase expect extends final first_match force foreach forever fork forkjoin function
-    generate genvar global highz0 highz1 ifnone iff ignore_bins implements implies import incdir include initial
-    inout inside instance integer interconnect intersect join large let liblist library local localparam longint
-    macromodule matches medium modport nand negedge nettype nmos nor noshowcancelled notif0 notif1 null packed pmos
-    posedge primitive priority program property pull0 pull1 pulldown pullup pure rand randc randcase randsequence
-    rcmos real realtime ref release repeat restrict rnmos rpmos rtran scalared sequence shortint shortreal
-    showcancelled small soft solve specify specparam static string strong strong0 strong1 super supply0 supply1
-    table tagged task time timeprecision timeunit tran tranif0 tranif1 tri tri0 tri1 triand trior trireg type unique
-    unique0 uwire var vectored wait wait_order wand weak weak0 weak1 wildcard wire within wor xnor
-"""
-_KEYWORDS = frozenset(_WORDS.split())
 
 
 def _wrapped_comment(text: str, indent: int = 0) -> str:
     prefix = " " * indent + "// "
-    return textwrap.fill(text, _LINE, initial_indent=prefix, subsequent_indent=prefix)
-
-
-def top_name(design: Schedule) -> str:
-    """The name of the top-level module."""
-    name = identifier(design.network.name)
-    return f"{name}_top" if name in _KEYWORDS or name.startswith("hwgen_") else name
-
-
-@dataclass(frozen=True)
-class Instance:
-    """An instance of a unit as it is printed: parameters and connections, one a line."""
-
-    module: str
-    name: str
-    parameters: tuple[tuple[str, object], ...]
-    ports: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A packed array of signed constants: a localparam, entry 0 last as the language has it."""
-
-    name: str
-    bits: int
-    rows: tuple[str, ...]
-    count: int
-
-
-@dataclass
-class _Block:
-    """A stage of a unit's arithmetic: a comment, constants, signals and instances."""
-
-    title: str
-    constants: list[Constant] = field(default_factory=list)
-    signals: list[tuple[int, str]] = field(default_factory=list)
-    assigns: list[tuple[str, str]] = field(default_factory=list)
-    instances: list[Instance] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Signal:
-    """A signed value of the unit and the cycles in which it stands (inclusive)."""
-
-    name: str
-    bits: int
-    begin: int
-    end: int
+    return textwrap.fill(text, LINE, initial_indent=prefix, subsequent_indent=prefix)
 
 
 def generate(design: Schedule, origin: str, registers: Registers | None = None) -> dict[str, str]:
@@ -124,9 +41,11 @@ def generate(design: Schedule, origin: str, registers: Registers | None = None) 
         keep_trailing_newline=True,
     )
     environment.filters["comment"] = _wrapped_comment
+    environment.filters["bits"] = math.prod
+    environment.filters["bus"] = lambda factors: f"[{math.prod(factors) - 1}:0]"
     times = timeline(design, registers)
     files = {f"lib/{path.name}": path.read_text("utf-8") for path in sorted(library().glob("*.sv"))}
-    unit = _UnitBuilder(design, times)
+    unit = UnitBuilder(design, times)
     unit.build()
     context = _context(design, times, origin) | unit.context()
     top = top_name(design)
@@ -147,16 +66,6 @@ def generate(design: Schedule, origin: str, registers: Registers | None = None) 
 def library() -> Path:
     """The static SystemVerilog units."""
     return resources.templates() / "rtl" / "lib"
-
-
-def _code(certified: Certified) -> int:
-    """Bits of the codes of a step function as signed numbers."""
-    return signed(Interval(certified.step.first, certified.step.last)).bits
-
-
-def _bits(codes: IntegerType) -> int:
-    """Bits of codes as signed numbers."""
-    return signed(Interval(codes.storage.lo, codes.storage.hi)).bits
 
 
 def _weight_bits(product: FoldedProduct) -> int:
@@ -190,19 +99,23 @@ def _context(design: Schedule, times: Timeline, origin: str) -> dict[str, object
         "common": math.gcd(inputs.pe, hidden.pe),
         "sum_bits": sum_bits,
         "total_bits": max(total_bits, sum_bits),
-        "input_bits": _bits(cell.input),
-        "hidden_bits": _bits(cell.hidden),
-        "cell_bits": _bits(cell.cell),
+        "input_bits": code_bits(cell.input),
+        "hidden_bits": code_bits(cell.hidden),
+        "cell_bits": code_bits(cell.cell),
         "input_weight_bits": _weight_bits(inputs),
         "hidden_weight_bits": _weight_bits(hidden),
         "input_block": _in_block_ram(inputs),
         "hidden_block": _in_block_ram(hidden),
-        "column_bits": _index_bits(times.column_tiles),
-        "part_bits": _index_bits(times.parts),
-        "group_bits": _index_bits(times.groups),
-        "tile_bits": _index_bits(times.tiles),
+        "column_bits": index_bits(times.column_tiles),
+        "part_bits": index_bits(times.parts),
+        "group_bits": index_bits(times.groups),
+        "tile_bits": index_bits(times.tiles),
+        # What travels beside a tile: its group or column, and flags.
+        "place_bits": index_bits(times.groups) + 3,
+        "read_bits": index_bits(times.column_tiles) + 2,
+        "last": {"tile": times.tiles - 1, "group": times.groups - 1, "part": times.parts - 1},
         "initial": [
-            _initial(name, codes, _bits(kind))
+            _initial(name, codes, code_bits(kind))
             for name, codes, kind in (
                 ("h0", cell.initial_hidden, cell.hidden),
                 ("c0", cell.initial_cell, cell.cell),
@@ -224,20 +137,16 @@ def _context(design: Schedule, times: Timeline, origin: str) -> dict[str, object
     }
 
 
-def _index_bits(count: int) -> int:
-    return max(1, (count - 1).bit_length())
-
-
 def _lane(port: Port) -> dict[str, int]:
-    return {"code": port.codes.storage.bits, "signed": int(port.codes.storage.signed), "value": _bits(port.codes)}
+    return {"code": port.codes.storage.bits, "signed": int(port.codes.storage.signed), "value": code_bits(port.codes)}
 
 
 def _initial(name: str, codes: IntArray | None, bits: int) -> dict[str, object]:
     if codes is None:
         return {"port": name, "kind": "stream"}
     if (codes == codes[0]).all():
-        return {"port": name, "kind": "uniform", "value": _literal(int(codes[0]), bits)}
-    return {"port": name, "kind": "constant", "constant": _constant(f"Initial{name[0].upper()}", codes, bits)}
+        return {"port": name, "kind": "uniform", "value": literal(int(codes[0]), bits)}
+    return {"port": name, "kind": "constant", "constant": constant(f"Initial{name[0].upper()}", codes, bits)}
 
 
 def _taps(times: Timeline) -> tuple[dict[str, str], list[dict[str, object]]]:
@@ -261,27 +170,6 @@ def _taps(times: Timeline) -> tuple[dict[str, str], list[dict[str, object]]]:
     return {what: names[time] for what, time in needed.items()}, chain
 
 
-def _literal(value: int, bits: int) -> str:
-    if value == -(1 << (bits - 1)) or bits == 1:
-        # Its magnitude does not fit.
-        return f"{bits}'sh{value & ((1 << bits) - 1):x}"
-    return f"-{bits}'sd{-value}" if value < 0 else f"{bits}'sd{value}"
-
-
-def _constant(name: str, values: IntArray, bits: int) -> Constant:
-    """Entries as hexadecimal two's complement, the last one first."""
-    digits = -(-bits // 4)
-    words = [f"{bits}'h{int(value) & ((1 << bits) - 1):0{digits}x}" for value in values[::-1]]
-    per_row = max(1, (_LINE - 4) // (len(words[0]) + 2))
-    rows = [", ".join(words[i : i + per_row]) for i in range(0, len(words), per_row)]
-    return Constant(name, bits, tuple(",\n".join(rows).split("\n")), len(words))
-
-
-def _hex(what: str, words: Iterable[int], bits: int) -> str:
-    digits = -(-bits // 4)
-    return f"// {what}\n" + "".join(f"{word:0{digits}x}\n" for word in words)
-
-
 def _pack(lanes: IntArray, bits: int) -> int:
     """Lanes of two's complement numbers side by side, lane 0 in the low bits."""
     mask, word = (1 << bits) - 1, 0
@@ -300,355 +188,9 @@ def _memories(design: Schedule) -> dict[str, str]:
         tiles = stored.transpose(1, 0, 2).reshape(product.cycles, -1)
         what = f"{product.name} weights: {product.cycles} tiles of {product.pe} PE x {product.simd} SIMD x {bits} bits"
         words = (_pack(tile, bits) for tile in tiles)
-        files[f"rom/{product.name}_weights.hex"] = _hex(what, words, tiles.shape[1] * bits)
+        files[f"rom/{product.name}_weights.hex"] = hex_file(what, words, tiles.shape[1] * bits)
     inputs, bits = design.input_product, signed(design.input_product.sums).bits
     folds = design.bias.reshape(inputs.folds, inputs.pe)
     what = f"bias: {inputs.folds} groups of {inputs.pe} rows x {bits} bits"
-    files["rom/bias.hex"] = _hex(what, (_pack(fold, bits) for fold in folds), inputs.pe * bits)
+    files["rom/bias.hex"] = hex_file(what, (_pack(fold, bits) for fold in folds), inputs.pe * bits)
     return files
-
-
-class _UnitBuilder:
-    """The elementwise arithmetic of one hidden unit: gates, cell state, hidden state, each value in its cycle."""
-
-    def __init__(self, design: Schedule, times: Timeline) -> None:
-        self.design, self.times, self.registers = design, times, times.registers
-        self.cell = design.cell
-        self.total_bits = max(signed(design.hidden_product.sums).bits, signed(design.input_product.sums).bits)
-        self.blocks: list[_Block] = []
-        self.files: dict[str, str] = {}
-        # Cycle of the totals that the values at hand come from: earlier than 0 for gates of earlier parts.
-        self.base = 0
-        self.indexed = False
-        self.groups = times.groups
-        self.group_bits = _index_bits(times.groups)
-
-    def context(self) -> dict[str, object]:
-        return {
-            "blocks": self.blocks,
-            "lanes_per_unit": min(self.design.hidden_product.pe, len(self.cell.gates)),
-            "parts": self.times.parts,
-            "indexed": self.indexed,
-            "lane_digits": any("LaneDigits" in str(value) for _, value in self._parameters()),
-            "lane_used": any("Lane" in str(value) for _, value in self._parameters()),
-        }
-
-    def build(self) -> None:
-        cell, times = self.cell, self.times
-        codes = {gate.name: self._gate(index) for index, gate in enumerate(cell.gates)}
-        self.base = 0
-        before = _Signal("cell_i", _bits(cell.cell), times.kept, times.kept)
-
-        self._begin("Cell state: what is kept of the old one and what is added, summed and requantized.")
-        forget = codes["forget"] if cell.coupled_one is None else self._coupled(codes["input"])
-        kept = self._product("kept", forget, before, cell.forget_product, times.kept)
-        kept = self._step(kept, cell.forget_product.requantize, "kept_code")
-        added = self._product("added", codes["input"], codes["cell"], cell.input_product, times.added)
-        added = self._step(added, cell.input_product.requantize, "added_code")
-        kept, added = self._align(kept, times.sum), self._align(added, times.sum)
-        bits = signed(Interval(cell.cell_sum.step.lo, cell.cell_sum.step.hi)).bits
-        total = self._signal("cell_sum", max(bits, kept.bits, added.bits), times.sum)
-        self._block.assigns.append((total.name, f"{_resized(kept, total.bits)} + {_resized(added, total.bits)}"))
-        after = self._step(total, cell.cell_sum, "new_cell")
-        assert after.begin == times.cell
-        self._block.assigns.append(("cell_o", _resized(after, _bits(cell.cell))))
-
-        self._begin("Hidden state: output gate times tanh of the cell state, requantized.")
-        tanh = self._step(after, cell.cell_tanh, "tanh_code")
-        product = self._product("output_product", codes["output"], tanh, cell.output_product, times.output)
-        hidden = self._step(product, cell.output_product.requantize, "hidden_code", absorbed=True)
-        assert hidden.begin == times.hidden
-        self._block.assigns.append(("hidden_o", _resized(hidden, _bits(cell.hidden))))
-
-    def _parameters(self) -> Iterable[tuple[str, object]]:
-        return (entry for block in self.blocks for instance in block.instances for entry in instance.parameters)
-
-    @property
-    def _block(self) -> _Block:
-        return self.blocks[-1]
-
-    def _begin(self, title: str) -> None:
-        self.blocks.append(_Block(title))
-
-    def _signal(self, name: str, bits: int, begin: int, end: int | None = None) -> _Signal:
-        self._block.signals.append((bits, name))
-        return _Signal(name, bits, begin, begin if end is None else end)
-
-    def _gate(self, index: int) -> _Signal:
-        gate = self.cell.gates[index]
-        time = self.times.gates[gate.name]
-        self._begin(f"{gate.name.capitalize()} gate.")
-        start = -(self.times.parts - 1 - time.part) * self.times.column_tiles
-        self.base = start
-        total = self._signal(f"{gate.name}_total", self.total_bits, start)
-        self._block.assigns.append((total.name, f"totals_i[{time.lane * self.total_bits} +: {self.total_bits}]"))
-        code = total
-        for number, certified in enumerate(gate.steps):
-            last = number == len(gate.steps) - 1
-            code = self._step(code, certified, f"{gate.name}_{'gate' if last else 'accumulator'}")
-        if time.begin == time.end and time.part == self.times.parts - 1:
-            return code
-        held = self._signal(f"{gate.name}_held", code.bits, time.begin, time.end)
-        self._block.instances.append(
-            Instance(
-                "hwgen_hold",
-                f"u_{gate.name}_held",
-                (("Width", code.bits), ("Delay", time.latency)),
-                (
-                    ("clk_i", "clk_i"),
-                    ("rst_ni", "rst_ni"),
-                    ("valid_i", f"part_valid_i[{time.part}]"),
-                    ("data_i", code.name),
-                    ("data_o", held.name),
-                ),
-            )
-        )
-        return held
-
-    def _coupled(self, code: _Signal) -> _Signal:
-        """The forget gate of a coupled cell: one minus the input gate."""
-        one, factors = self.cell.coupled_one, self.design.factors
-        assert one is not None
-        bits = max(signed(factors).bits, code.bits)
-        forget = self._signal("forget_gate", bits, code.begin, code.end)
-        self._block.assigns.append((forget.name, f"{_literal(one, bits)} - {_resized(code, bits)}"))
-        return forget
-
-    def _align(self, signal: _Signal, time: int) -> _Signal:
-        """The signal as it stands at ``time``."""
-        assert signal.begin <= time, f"{signal.name} is there at {signal.begin}, not at {time}"
-        stages = time - signal.end
-        if stages <= 0:
-            return signal
-        known = f"{signal.name}_at{time}".replace("-", "m")
-        late = self._signal(known, signal.bits, time)
-        self._block.instances.append(
-            Instance(
-                "hwgen_delay",
-                f"u_{known}",
-                (("Width", signal.bits), ("Stages", stages)),
-                (("clk_i", "clk_i"), ("data_i", signal.name), ("data_o", known)),
-            )
-        )
-        return late
-
-    def _product(self, name: str, left: _Signal, right: _Signal, what: Product, time: int) -> _Signal:
-        left, right = self._align(left, time), self._align(right, time)
-        bits = left.bits + right.bits + (what.left_zero != 0) + (what.right_zero != 0)
-        product = self._signal(name, bits, time + self.registers.elementwise)
-        self._block.instances.append(
-            Instance(
-                "hwgen_product",
-                f"u_{name}",
-                (
-                    ("LeftBits", left.bits),
-                    ("RightBits", right.bits),
-                    ("LeftZero", what.left_zero),
-                    ("RightZero", what.right_zero),
-                    ("ProductBits", bits),
-                    ("Stages", self.registers.elementwise),
-                ),
-                (("clk_i", "clk_i"), ("left_i", left.name), ("right_i", right.name), ("product_o", name)),
-            )
-        )
-        return product
-
-    def _step(self, value: _Signal, certified: Certified, name: str, absorbed: bool = False) -> _Signal:
-        """A step function of ``value``; ``absorbed`` leaves its last register to whoever takes the code."""
-        step, form, registers = certified.step, certified.form, self.registers
-        missing = output_register(certified, registers) if absorbed else 0
-        time = value.begin + latency(certified, registers) - missing
-        code = self._signal(name, _code(certified), time)
-        domain = max(signed(Interval(step.lo, step.hi)).bits, 1)
-        phrase = _PHRASES[form.kind].format(
-            shift=getattr(form, "shift", 0), count=step.thresholds.shape[1], size=step.size
-        )
-        shared = "" if step.channels == 1 else ", one for each unit"
-        self._block.title += f"\n{name}: {phrase}{shared}; exact on {step.lo}..{step.hi}."
-        if isinstance(form, SearchForm) and form.levels == 0:
-            self._block.assigns.append((name, _literal(form.first, code.bits)))
-            return code
-        argument = self._argument(value, domain)
-        parameters: list[tuple[str, object]] = [("ValueBits", domain)]
-        ports = [("clk_i", "clk_i"), ("value_i", argument)]
-        if isinstance(form, MultiplyForm | ShiftForm):
-            lo, hi = form.lo, form.hi
-            offset = self._parameter(f"{name}_offset", form.offset, value.begin)
-            if isinstance(form, MultiplyForm):
-                multiplier = self._parameter(f"{name}_multiplier", form.multiplier, value.begin)
-                a, b, c, d = registers.multiply
-                parameters += [
-                    ("MultiplierBits", _span(form.multiplier)),
-                    ("OffsetBits", _span(form.offset)),
-                    ("TotalBits", _multiply_bits(certified, form)),
-                    ("CodeBits", code.bits),
-                    ("Shift", form.shift),
-                    ("Lo", lo),
-                    ("Hi", hi),
-                    ("InputStages", a),
-                    ("ProductStages", b),
-                    ("SumStages", c),
-                    ("OutputStages", d - missing),
-                ]
-                ports += [("multiplier_i", multiplier), ("offset_i", offset)]
-            else:
-                a, b = registers.shift if form.shift > 0 else (0, registers.clamp)
-                parameters += [
-                    ("OffsetBits", _span(form.offset)),
-                    ("TotalBits", _shift_bits(certified, form)),
-                    ("CodeBits", code.bits),
-                    ("Shift", form.shift),
-                    ("Rounding", _ROUNDING[form.rounding]),
-                    ("Lo", lo),
-                    ("Hi", hi),
-                    ("SumStages", a),
-                    ("OutputStages", b - missing),
-                ]
-                ports += [("offset_i", offset)]
-        elif isinstance(form, SearchForm):
-            row = self._row(step.channels, value.begin, name)
-            stages = search_stages(form, registers)
-            threshold_bits = max(domain, _span(form.nodes()))
-            parameters += [
-                ("ThresholdBits", threshold_bits),
-                ("CodeBits", code.bits),
-                ("First", form.first),
-                ("Count", form.thresholds.shape[1]),
-                ("Rows", self._rows(step.channels)),
-                ("Stages", stages - missing),
-                ("OutputRegister", 1 - missing),
-                ("File", self._search_files(name, form, threshold_bits)),
-            ]
-            ports += [("row_i", row)]
-        else:
-            assert isinstance(form, TableForm)
-            row = self._row(step.channels, value.begin, name)
-            parameters += [
-                ("CodeBits", code.bits),
-                ("Lo", form.lo),
-                ("Size", form.table.shape[1]),
-                ("Rows", self._rows(step.channels)),
-                ("Stages", registers.table - missing),
-                ("File", self._table_files(name, form, code.bits)),
-            ]
-            ports += [("row_i", row)]
-        ports.append(("code_o", name))
-        self._block.instances.append(Instance(f"hwgen_step_{form.kind}", f"u_{name}", tuple(parameters), tuple(ports)))
-        return code
-
-    def _argument(self, value: _Signal, bits: int) -> str:
-        """The value in the width of a step's domain, as a signal of its own where it differs."""
-        if value.bits == bits:
-            return value.name
-        name = f"{value.name}_in"
-        self._block.signals.append((bits, name))
-        self._block.assigns.append((name, _resized(value, bits)))
-        if value.bits > bits:
-            # The domain holds every value that comes up: what is cut repeats the sign.
-            self._block.signals.append((1, f"unused_{name}"))
-            self._block.assigns.append((f"unused_{name}", f"|{value.name}[{value.bits - 1}:{bits}]"))
-        return name
-
-    def _rows(self, channels: int) -> int:
-        return self.groups if channels > 1 else 1
-
-    def _index(self, time: int, name: str) -> str:
-        """The group of the unit, as it stands at ``time``; it arrives a cycle before the totals of each gate."""
-        self.indexed = True
-        signal = f"{name}_group"
-        self._block.signals.append((self.group_bits, signal))
-        self._block.instances.append(
-            Instance(
-                "hwgen_delay",
-                f"u_{signal}",
-                (("Width", self.group_bits), ("Stages", time - self.base + 1)),
-                (("clk_i", "clk_i"), ("data_i", "group_i"), ("data_o", signal)),
-            )
-        )
-        return signal
-
-    def _row(self, channels: int, time: int, name: str) -> str:
-        if channels == 1 or self.groups == 1:
-            return "1'b0"
-        return self._index(time, name)
-
-    def _parameter(self, name: str, values: IntArray, time: int) -> str:
-        """A constant beside its value: a literal, or the channel's own from a small memory a cycle after its index."""
-        bits = _span(values)
-        if len(values) == 1:
-            return _literal(int(values[0]), bits)
-        camel = "".join(part.capitalize() for part in name.split("_"))
-        self._block.constants.append(_constant(camel, values, bits))
-        self._block.signals.append((bits, name))
-        index = "1'b0" if self.groups == 1 else self._index(time - 1, name)
-        self._block.instances.append(
-            Instance(
-                "hwgen_constants",
-                f"u_{name}",
-                (
-                    ("Width", bits),
-                    ("Depth", self.groups),
-                    ("Stride", self.design.units),
-                    ("Offset", "Lane"),
-                    ("Values", camel),
-                ),
-                (("clk_i", "clk_i"), ("index_i", index), ("value_o", name)),
-            )
-        )
-        return name
-
-    def _per_lane(self, table: IntArray) -> list[tuple[str, IntArray]]:
-        """Contents of a memory: for all units, or for each lane that of its own channels [groups, ...]."""
-        if len(table) == 1:
-            return [("", table)]
-        units = self.design.units
-        return [(f"_u{lane:03d}", table[lane::units]) for lane in range(units)]
-
-    def _search_files(self, name: str, form: SearchForm, bits: int) -> str:
-        nodes = form.nodes()
-        for suffix, rows in self._per_lane(nodes):
-            for level in range(form.levels):
-                words = rows[:, 1 << level : 2 << level].reshape(-1) & ((1 << bits) - 1)
-                what = f"{name} thresholds, level {level}: {len(words)} x {bits} bits"
-                self.files[f"rom/{name}{suffix}_l{level:02d}.hex"] = _hex(what, words.tolist(), bits)
-        return f'"rom/{name}"' if len(nodes) == 1 else f'{{"rom/{name}_u", LaneDigits}}'
-
-    def _table_files(self, name: str, form: TableForm, bits: int) -> str:
-        size = form.table.shape[1]
-        padding = (1 << _index_bits(size)) - size
-        table = np.pad(form.table, ((0, 0), (0, padding)), mode="edge")
-        for suffix, rows in self._per_lane(table):
-            words = rows.reshape(-1) & ((1 << bits) - 1)
-            self.files[f"rom/{name}{suffix}.hex"] = _hex(f"{name}: {len(words)} x {bits} bits", words.tolist(), bits)
-        return f'"rom/{name}.hex"' if len(table) == 1 else f'{{"rom/{name}_u", LaneDigits, ".hex"}}'
-
-
-def _resized(value: _Signal, bits: int) -> str:
-    if value.bits == bits:
-        return value.name
-    return f"{bits}'({value.name})" if value.bits < bits else f"{value.name}[{bits - 1}:0]"
-
-
-def _span(values: IntArray) -> int:
-    return signed(Interval(int(values.min()), int(values.max()))).bits
-
-
-def _shift_bits(certified: Certified, form: ShiftForm) -> int:
-    """What holds the argument, the offset and the largest rounding increment."""
-    step = certified.step
-    gain, room = max(-form.shift, 0), 1 << max(form.shift, 0)
-    low = (step.lo << gain) + int(form.offset.min())
-    high = (step.hi << gain) + int(form.offset.max()) + room
-    domain = signed(Interval(step.lo, step.hi)).bits
-    return max(signed(Interval(min(low, form.lo), max(high, form.hi, room))).bits, domain, _span(form.offset))
-
-
-def _multiply_bits(certified: Certified, form: MultiplyForm) -> int:
-    """What holds every product and its sum with the offset."""
-    step = certified.step
-    factors = Interval(int(form.multiplier.min()), int(form.multiplier.max()))
-    products = Interval(step.lo, step.hi).times(factors)
-    sums = products.plus(Interval(int(form.offset.min()), int(form.offset.max())))
-    whole = signed(Interval(min(products.lo, sums.lo), max(products.hi, sums.hi))).bits
-    domain = signed(Interval(step.lo, step.hi)).bits
-    return max(whole, domain, _span(form.multiplier), _span(form.offset), form.shift + 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hwgen import toolchain
-from hwgen.backends.rtl import top_name
+from hwgen.backends.naming import top_name
 from hwgen.errors import ConfigError, ToolError, printable
 from hwgen.project import Project
 from hwgen.synth.yosys import read_commands, run_script
@@ -39,8 +39,8 @@ def place(project: Project, device: str, folder: Path) -> dict[str, Any]:
     clock = f"{project.design.options.clock_mhz:g}"
     command = [tool, f"--{device}", "--speed", str(_SPEED), "--seed", str(_SEED), "--freq", clock, "--json"]
     # A clock that is missed is a result, not a failure.
-    command += [str(netlist), "--report", str(report), "--timing-allow-fail", "--lpf-allow-unconstrained"]
-    toolchain.run(command, "nextpnr-ecp5")
+    command += [netlist.name, "--report", report.name, "--timing-allow-fail", "--lpf-allow-unconstrained"]
+    toolchain.run(command, "nextpnr-ecp5", cwd=folder)
     found = json.loads(report.read_text())
     clocks = {name: entry["achieved"] for name, entry in found["fmax"].items()}
     path: list[dict[str, Any]] = next((p["path"] for p in found["critical_paths"] if p["from"] == p["to"]), [])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hwgen import toolchain
-from hwgen.backends.rtl import top_name
+from hwgen.backends.naming import top_name
 from hwgen.project import Project
 
 _RUNNER = """

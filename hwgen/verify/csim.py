@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from hwgen import resources, toolchain
-from hwgen.backends.hls import top_name
+from hwgen.backends.naming import top_name
 from hwgen.errors import ToolError
 from hwgen.project import Project
 from hwgen.vectors import Results, Sequences
