@@ -20,9 +20,6 @@ from hwgen.quantizer import BoolArray, FloatArray, IntArray, IntegerType, Quanti
 _FAR = 2**62
 # Values this near to a rounding boundary, in LSB, are decided in higher precision.
 _ACTIVATION_MARGIN = 1e-9
-# Beyond this argument an activation lies within e^-1000 of its limit, and no boundary lies between: boundaries are
-# multiples of half a scale, so they are the limit itself or at least 2^-1075 away from it.
-_SATURATED = 1000
 
 
 @dataclass(frozen=True)
@@ -166,7 +163,10 @@ def _exact_activation_code(
     if argument == 0:
         centre = Fraction(1, 2) if activation is Activation.SIGMOID else Fraction(0)
         return rounding.apply_exact(centre / scale + zero)
-    argument = min(max(argument, Fraction(-_SATURATED)), Fraction(_SATURATED))
+    # Boundaries are multiples of 1 / (2 * denominator), so none lies nearer than that to a limit of the function, but
+    # the limit itself.  From this argument on the value does, e^-x < 2^(1-x): further out nothing changes.
+    saturated = Fraction(scale.denominator.bit_length() + 1)
+    argument = min(max(argument, -saturated), saturated)
     digits = 40
     while True:
         with decimal.localcontext() as context:
