@@ -428,7 +428,7 @@ def _derive_folding(cell: IntegerCell, clock_mhz: float, steps_per_second: float
         pe, simd = min(fast, key=price)
         if pe * simd > DEFAULT_MULTIPLIERS:
             small = [(pe, simd) for pe, simd in hidden if pe * simd <= DEFAULT_MULTIPLIERS]
-            pe, simd = min(small, key=lambda f: (hidden_cycles(*f), price(f)))
+            pe, simd = min(small, key=lambda f: (-f[0] * f[1], price(f)))
     else:
         if not steps_per_second > 0:
             raise ConfigError(f"--steps-per-second must be positive, not {steps_per_second:g}")
