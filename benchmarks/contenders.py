@@ -24,10 +24,10 @@ MIN_REPETITIONS = 3
 def hwgen_run(model: Path, size: tuple[int, int]) -> Run:
     """``hwgen run``: real inputs to codes, the integer model, codes to real outputs."""
     import hwgen
-    from hwgen import engine, host
+    from hwgen import host, kernel
     from hwgen.lowering import lower
 
-    engine.load_library()
+    kernel.load_library()
     network = hwgen.load(model)
     cell, name = lower(network), network.inputs[0].name
     return lambda x: host.run(network, cell, {name: x})

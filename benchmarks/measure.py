@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import hwgen
-from hwgen import engine, toolchain, vectors
+from hwgen import kernel, toolchain, vectors
 from hwgen.project import open_project, port_files
 from hwgen.verify import csim
 
@@ -47,7 +47,7 @@ def machine() -> dict[str, Any]:
     compiler = toolchain.run([toolchain.cxx_compiler(), "--version"], "asking the compiler's version")
     return {
         "processor": _processor(),
-        "cores": engine.processors(),
+        "cores": kernel.processors(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "compiler": compiler.splitlines()[0],
@@ -91,7 +91,7 @@ def _python(*arguments: object, **environment: str) -> str:
 
 def compile_engine() -> float:
     """Seconds that the first run on a machine spends on compiling the engine."""
-    code = "import time; from hwgen.engine import load_library; t = time.time(); load_library(); print(time.time() - t)"
+    code = "import time; from hwgen.kernel import load_library; t = time.time(); load_library(); print(time.time() - t)"
     with tempfile.TemporaryDirectory(prefix="hwgen-bench-") as cache:
         first, second = (float(_python("-c", code, XDG_CACHE_HOME=cache)) for _ in range(2))
     return first - second

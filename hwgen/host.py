@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hwgen.engine import Engine, in_parallel
+from hwgen.engine import Engine
 from hwgen.errors import ConfigError, listing, printable
 from hwgen.integer import IntegerCell
+from hwgen.kernel import in_parallel
 from hwgen.network import Network
 from hwgen.quantizer import FloatArray, IntArray
 

@@ -24,6 +24,7 @@ LAYERS = (
     ("step",),
     ("forms",),
     ("integer",),
+    ("kernel",),
     ("engine",),
     ("lowering",),
     ("host",),

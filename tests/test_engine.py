@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import hwgen
-from hwgen import engine, host
+from hwgen import engine, host, kernel
 from hwgen.engine import Engine
 from hwgen.errors import ToolError
 from hwgen.forms import FITTERS, Certified, Form, MultiplyForm, SearchForm, ShiftForm
@@ -33,9 +33,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
-        engine._build_plan.cache_clear()
+        kernel._build_plan.cache_clear()
         yield folder
-    engine._build_plan.cache_clear()
+    kernel._build_plan.cache_clear()
 
 
 @functools.cache
@@ -113,7 +113,7 @@ def assert_same(cell: IntegerCell, tested: Engine, batches: tuple[int, ...] = BA
                 assert_equal(tested.run(x, *states), cell.run(x, *states))
 
 
-def assert_equal(results: engine.Results, expected: engine.Results) -> None:
+def assert_equal(results: tuple[IntArray, ...], expected: tuple[IntArray, ...]) -> None:
     for got, wanted in zip(results, expected, strict=True):
         assert got.dtype == np.int64
         np.testing.assert_array_equal(got, wanted)
@@ -133,14 +133,14 @@ def test_is_the_specification_if_told_not_to_compile(name: str) -> None:
     assert_same(cell, Engine(cell, compiled=False))
 
 
-@pytest.mark.parametrize("target", engine.TARGETS, ids=lambda target: " ".join(target) or "any processor")
-@pytest.mark.parametrize("policy", ["float", "double"])
+@pytest.mark.parametrize("target", kernel.TARGETS, ids=lambda target: " ".join(target) or "any processor")
+@pytest.mark.parametrize("policy", [kernel.FLOAT, kernel.DOUBLE], ids=lambda policy: policy.name)
 @pytest.mark.parametrize("name", ["default", "per_channel4_float_bias", "coupled", "narrow4"])
 def test_every_dot_product_and_processor(
-    name: str, policy: str, target: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    name: str, policy: kernel.Policy, target: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "TARGETS", (target,))
-    monkeypatch.setattr(engine, "_policy", lambda cell, has_bytes: policy)
+    monkeypatch.setattr(kernel, "TARGETS", (target,))
+    monkeypatch.setattr(kernel, "choose_policy", lambda cell, has_bytes: policy)
     cell = wide_cell_of(name)
     assert_same(cell, Engine(cell, compiled=True))
 
@@ -248,7 +248,7 @@ def test_refuses_codes_outside_their_type() -> None:
 
 def test_compiles_once_and_only_if_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    engine._build_plan.cache_clear()
+    kernel._build_plan.cache_clear()
     cell = cell_of("default")
     x = np.zeros((1, 1, cell.input_size), np.int64)
     Engine(cell).run(x)
@@ -259,7 +259,7 @@ def test_compiles_once_and_only_if_worth_it(tmp_path: Path, monkeypatch: pytest.
     compiled = library.stat().st_mtime_ns
     Engine(cell, compiled=True).run(x)
     assert [path.stat().st_mtime_ns for path in tmp_path.rglob("*.so")] == [compiled]
-    engine._build_plan.cache_clear()
+    kernel._build_plan.cache_clear()
 
 
 @pytest.mark.parametrize("fault", ["no compiler", "compiler fails", "cache is a file"])
@@ -269,27 +269,27 @@ def test_without_a_library_the_specification_runs(fault: str, tmp_path: Path, mo
     if fault == "no compiler":
         monkeypatch.setenv("PATH", str(tmp_path))
     elif fault == "compiler fails":
-        monkeypatch.setattr(engine, "_SOURCE", Path(__file__))
+        monkeypatch.setattr(kernel, "SOURCE", Path(__file__))
     else:
         (tmp_path / "cache").write_text("")
-    engine._build_plan.cache_clear()
+    kernel._build_plan.cache_clear()
     cell = cell_of("default")
     assert_same(cell, Engine(cell))
     with pytest.raises(ToolError):
         Engine(cell, compiled=True).run(np.zeros((1, 1, cell.input_size), np.int64))
-    engine._build_plan.cache_clear()
+    kernel._build_plan.cache_clear()
 
 
 def test_dot_products_are_exact_by_the_bounds_of_their_sums() -> None:
-    cell = cell_of("default")
-    assert [engine._policy(cell, has_bytes) for has_bytes in (True, False)] == ["bytes", "float"]
-    # Weights of 9 bits; then sums of exactly 2^24, which a float32 still holds, and beyond.
-    assert engine._policy(cell_of("shifted_weights"), has_bytes=True) == "float"
-    assert engine._policy(cell_of("wide_everything"), has_bytes=True) == "double"
-    assert engine._policy(with_weight_sum(cell, 2**24 // 128), has_bytes=False) == "float"
-    assert engine._policy(with_weight_sum(cell, 2**24 // 128 + 1), has_bytes=False) == "double"
-    assert engine._policy(with_weight_sum(cell, (2**31 - 1) // 255), has_bytes=True) == "bytes"
-    assert engine._policy(with_weight_sum(cell, (2**31 - 1) // 255 + 1), has_bytes=True) == "double"
+    cell, choose = cell_of("default"), kernel.choose_policy
+    assert [choose(cell, has_bytes) for has_bytes in (True, False)] == [kernel.BYTES, kernel.FLOAT]
+    # Weights of 9 bits; codes of 16; then sums of exactly 2^24, which a float32 still holds, and beyond.
+    assert choose(cell_of("shifted_weights"), True) is kernel.FLOAT
+    assert choose(cell_of("wide_everything"), True) is kernel.DOUBLE
+    assert choose(with_weight_sum(cell, 2**24 // 128), False) is kernel.FLOAT
+    assert choose(with_weight_sum(cell, 2**24 // 128 + 1), False) is kernel.DOUBLE
+    assert choose(with_weight_sum(cell, 2**28 // 255), True) is kernel.BYTES
+    assert choose(with_weight_sum(cell, 2**28 // 255 + 1), True) is kernel.DOUBLE
 
 
 def with_weight_sum(cell: IntegerCell, total: int) -> IntegerCell:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//
+
 // The integer model for speed: every code equals that of IntegerCell.run, which says what is computed and why.
-// hwgen/engine.py compiles this file at first use and fills in the structs below.
+// hwgen/kernel.py compiles this file at first use and fills in the structs below.
 //
 // A call takes some sequences of the batch through all time steps, a block of them at once.  Hidden units stand in
 // tiles a few vectors wide, so that what one tile of one block needs stays in the first-level cache.
@@ -18,8 +18,6 @@
 #pragma GCC target("prefer-vector-width=512")
 #endif
 
-namespace {
-
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
 #elif defined(__AVX2__)
@@ -33,20 +31,18 @@ constexpr int kBlock = 32;                          // sequences of a block
 
 enum Kind : int64_t { kShift, kMultiply, kWide, kSearch, kTable };
 
-}  // namespace
-
-// A form of hwgen/forms.py.  `a` holds offsets or multipliers of every unit, or rows of a table or search tree: one
-// row of all units (stride 0), or one of each.  `b` holds the offsets of a multiplication.
+// A form of hwgen/forms.py, with multipliers and offsets for every unit.  A table or search tree is one row of codes
+// for all units (stride 0), or one for each.
 struct Step {
     int64_t kind, shift, lo, hi, first, size, levels, stride, even, below_zero, above_zero;
-    const int64_t *a, *b;
+    const int64_t *multiplier, *offset;
+    const void* rows;
 };
 
 struct Gate {
     const char* weights;  // [tiles][depth / pack][kUnits][pack], in the number format of the dot products
     const int64_t* bias;  // of every unit
-    int64_t steps;
-    const Step* step[2];
+    const Step* step[2];  // the second may be absent
 };
 
 struct Product {
@@ -61,17 +57,17 @@ struct Cell {
     const Step *cell_sum, *cell_tanh;
 };
 
-// Sequences of a batch: x [steps, batch, I], h, c, h_n, c_n [batch, H], y [steps, batch, H].  y takes words[code -
-// hidden_lo] for a code of h: the code itself or the bits of a real value.
+// Sequences of a batch: x [steps, batch, I], h, c, h_n, c_n [batch, H], y [steps, batch, H].  For a code of h, y gets
+// values[code - hidden_lo]: the code itself, or a real value, whose bits are just copied.
 struct Batch {
     int64_t steps, batch;
-    const int64_t *x, *h, *c, *words;
+    const int64_t *x, *h, *c, *values;
     int64_t *y, *h_n, *c_n;
 };
 
 namespace {
 
-// How dot products are taken; hwgen/engine.py chooses one whose sums are exact for the cell at hand.  A policy packs
+// How dot products are taken; hwgen/kernel.py chooses a policy whose sums are exact for the cell at hand.  It packs
 // kPack operands side by side, and counts them from the least code if kFromLeast.
 
 #ifdef HWGEN_BYTES
@@ -79,6 +75,7 @@ constexpr bool kHasBytes = true;
 struct Bytes {  // 0..255 times -128..127, four products at once, in 32 bits
     using Operand = uint8_t;
     using Sum = int32_t;
+    using Code = int32_t;
     typedef Sum Vector __attribute__((vector_size(kVectorBytes)));
     static constexpr int kPack = 4;
     static constexpr bool kFromLeast = true;
@@ -100,10 +97,11 @@ struct Bytes {  // 0..255 times -128..127, four products at once, in 32 bits
 constexpr bool kHasBytes = false;
 #endif
 
-template <class Real>
+template <class Real, class Integer>
 struct Reals {  // integers in floating point
     using Operand = Real;
     using Sum = Real;
+    using Code = Integer;
     typedef Real Vector __attribute__((vector_size(kVectorBytes)));
     static constexpr int kPack = 1;
     static constexpr bool kFromLeast = false;
@@ -113,11 +111,10 @@ struct Reals {  // integers in floating point
 };
 
 // sums[row][unit] = bias[unit] + sum of operands[row][k] * weights[k][unit], for kCount rows.
-template <class Dot, int kCount>
-void dot(const typename Dot::Operand* operands, int64_t depth, const char* weights, const int64_t* bias,
-         int64_t* sums) {
+template <class Dot, int kCount, class Code>
+void dot(const typename Dot::Operand* operands, int64_t depth, const char* weights, const int64_t* bias, Code* sums) {
     using Vector = typename Dot::Vector;
-    constexpr int kLanes = kVectorBytes / sizeof(typename Dot::Sum), kParts = kUnits / kLanes;
+    constexpr int kParts = kUnits * sizeof(typename Dot::Sum) / kVectorBytes;
     Vector sum[kCount][kParts] = {};
     for (int64_t k = 0; k < depth; k += Dot::kPack) {
         Vector weight[kParts];
@@ -126,66 +123,66 @@ void dot(const typename Dot::Operand* operands, int64_t depth, const char* weigh
 #pragma GCC unroll 16
         for (int r = 0; r < kCount; ++r) {
             const Vector operand = Dot::splat(operands + r * depth + k);
-#pragma GCC unroll 16
             for (int p = 0; p < kParts; ++p) sum[r][p] = Dot::add(sum[r][p], operand, weight[p]);
         }
     }
     alignas(kVectorBytes) typename Dot::Sum plain[kCount * kUnits];
     std::memcpy(plain, sum, sizeof plain);
     for (int r = 0; r < kCount; ++r)
-        for (int u = 0; u < kUnits; ++u) sums[r * kUnits + u] = int64_t(plain[r * kUnits + u]) + bias[u];
+        for (int u = 0; u < kUnits; ++u) sums[r * kUnits + u] = Code(plain[r * kUnits + u]) + Code(bias[u]);
 }
 
-int64_t clamp(int64_t value, int64_t lo, int64_t hi) { return std::min(std::max(value, lo), hi); }
-
 // codes[row][u] = function(codes[row][u], u); no iteration sees what another writes, so that vectors may be used.
-template <class Function>
-void apply(int64_t rows, int64_t* codes, Function function) {
+template <class Code, class Function>
+void apply(int64_t rows, Code* codes, Function function) {
     for (int64_t r = 0; r < rows; ++r, codes += kUnits)
 #pragma GCC ivdep
-        for (int u = 0; u < kUnits; ++u) codes[u] = function(codes[u], u);
+        for (int u = 0; u < kUnits; ++u) codes[u] = Code(function(codes[u], u));
 }
 
 // Applies a form to codes [rows, kUnits] of the tile that starts at `unit`, in place.  Places beyond the last hidden
 // unit hold sums that mean nothing: what becomes an index is limited.
-void evaluate(const Step& step, int64_t unit, int64_t rows, int64_t* codes) {
-    const int64_t shift = step.shift, lo = step.lo, hi = step.hi, size = step.size, stride = step.stride;
-    const int64_t *constants = step.a + unit, *offset = step.b + unit, *row = step.a + unit * stride;
+template <class Code>
+void evaluate(const Step& step, int64_t unit, int64_t rows, Code* codes) {
+    const int64_t shift = step.shift, lo = step.lo, hi = step.hi, stride = step.stride;
+    const Code *row = static_cast<const Code*>(step.rows) + unit * stride, least = Code(lo), last = Code(step.size - 1);
     switch (step.kind) {
     case kShift: {
         const int64_t left = int64_t(1) << std::max<int64_t>(-shift, 0), right = std::max<int64_t>(shift, 0);
         const int64_t below = step.below_zero, above = step.above_zero, even = step.even;
-        return apply(rows, codes, [=](int64_t value, int u) {
-            const int64_t total = value * left + constants[u];
-            return clamp((total + (total < 0 ? below : above) + ((total >> right) & even)) >> right, lo, hi);
+        return apply(rows, codes, [=, b = step.offset + unit](int64_t value, int u) {
+            const int64_t total = value * left + b[u];
+            return std::clamp((total + (total < 0 ? below : above) + ((total >> right) & even)) >> right, lo, hi);
         });
     }
     case kMultiply:
-        return apply(rows, codes, [=](int64_t value, int u) {
-            return clamp((value * constants[u] + offset[u]) >> shift, lo, hi);
+        return apply(rows, codes, [=, m = step.multiplier + unit, b = step.offset + unit](int64_t value, int u) {
+            return std::clamp((value * m[u] + b[u]) >> shift, lo, hi);
         });
     case kWide:
-        return apply(rows, codes, [=](__int128 value, int u) {
-            return clamp(int64_t((value * constants[u] + offset[u]) >> shift), lo, hi);
+        return apply(rows, codes, [=, m = step.multiplier + unit, b = step.offset + unit](__int128 value, int u) {
+            return std::clamp(int64_t((value * m[u] + b[u]) >> shift), lo, hi);
         });
     case kSearch:
-        return apply(rows, codes, [=, levels = step.levels, first = step.first](int64_t value, int u) {
+        return apply(rows, codes, [=, levels = step.levels, first = step.first](Code value, int u) {
             int64_t place = 1;
             for (int64_t level = 0; level < levels; ++level) place = 2 * place + (value >= row[u * stride + place]);
-            return first + std::min(place - (int64_t(1) << levels), size);
+            return first + std::min<int64_t>(place - (int64_t(1) << levels), last);
         });
     default:
         if (stride == 0)  // much the most frequent, and simple enough for vectors
-            return apply(rows, codes, [=](int64_t value, int) { return row[clamp(value - lo, 0, size - 1)]; });
-        return apply(rows, codes,
-                     [=](int64_t value, int u) { return row[u * stride + clamp(value - lo, 0, size - 1)]; });
+            return apply(rows, codes, [=](Code value, int) { return row[std::clamp<Code>(value - least, 0, last)]; });
+        return apply(rows, codes, [=](Code value, int u) {
+            return row[u * stride + std::clamp<Code>(value - least, 0, last)];
+        });
     }
 }
 
 // right = product of left and right, requantized.
-void multiply(const Product& product, int64_t unit, int64_t rows, const int64_t* left, int64_t* right) {
-    for (int64_t n = 0; n < rows * kUnits; ++n)
-        right[n] = (left[n] - product.left_zero) * (right[n] - product.right_zero);
+template <class Code>
+void multiply(const Product& product, int64_t unit, int64_t rows, const Code* left, Code* right) {
+    const Code left_zero = Code(product.left_zero), right_zero = Code(product.right_zero);
+    for (int64_t n = 0; n < rows * kUnits; ++n) right[n] = (left[n] - left_zero) * (right[n] - right_zero);
     evaluate(*product.step, unit, rows, right);
 }
 
@@ -200,69 +197,68 @@ class Block {
 
     void run() {
         const int64_t inputs = cell_.input_size, hidden = cell_.hidden_size, first = begin_ * hidden;
-        each([&](int64_t r, int64_t u) {
-            next_[r * depth_ + inputs + u] = operand(batch_.h[first + r * hidden + u], cell_.hidden_lo);
-            state(r, u) = batch_.c[first + r * hidden + u];
-        });
+        for (int64_t r = 0; r < rows_; ++r) {
+            pack(batch_.h + first + r * hidden, hidden, cell_.hidden_lo, &next_[r * depth_ + inputs]);
+            for (int64_t u = 0; u < hidden; ++u) state(r, u) = Code(batch_.c[first + r * hidden + u]);
+        }
         for (int64_t n = 0; n < batch_.steps; ++n) {
             const int64_t t = cell_.reverse ? batch_.steps - 1 - n : n, row = t * batch_.batch + begin_;
             std::swap(operands_, next_);
             for (int64_t r = 0; r < rows_; ++r)
-                for (int64_t i = 0; i < inputs; ++i)
-                    operands_[r * depth_ + i] = operand(batch_.x[(row + r) * inputs + i], cell_.input_lo);
+                pack(batch_.x + (row + r) * inputs, inputs, cell_.input_lo, &operands_[r * depth_]);
             for (int64_t tile = 0; tile < tiles_; ++tile) advance(tile, batch_.y + row * hidden);
         }
         const int64_t least = Dot::kFromLeast ? cell_.hidden_lo : 0;
-        each([&](int64_t r, int64_t u) {
-            batch_.h_n[first + r * hidden + u] = int64_t(next_[r * depth_ + inputs + u]) + least;
-            batch_.c_n[first + r * hidden + u] = state(r, u);
-        });
+        for (int64_t r = 0; r < rows_; ++r)
+            for (int64_t u = 0; u < hidden; ++u) {
+                batch_.h_n[first + r * hidden + u] = int64_t(next_[r * depth_ + inputs + u]) + least;
+                batch_.c_n[first + r * hidden + u] = state(r, u);
+            }
     }
 
   private:
     using Operand = typename Dot::Operand;
+    using Code = typename Dot::Code;
 
-    static Operand operand(int64_t code, int64_t lo) { return Operand(Dot::kFromLeast ? code - lo : code); }
+    template <class Integer>
+    static void pack(const Integer* codes, int64_t count, int64_t least, Operand* operands) {
+#pragma GCC ivdep
+        for (int64_t n = 0; n < count; ++n) operands[n] = Operand(Dot::kFromLeast ? codes[n] - least : codes[n]);
+    }
 
     // Cell states are [tiles][kBlock][kUnits].
-    int64_t& state(int64_t r, int64_t u) { return state_[(u / kUnits * kBlock + r) * kUnits + u % kUnits]; }
-
-    template <class Function>
-    void each(Function function) {
-        for (int64_t r = 0; r < rows_; ++r)
-            for (int64_t u = 0; u < cell_.hidden_size; ++u) function(r, u);
-    }
+    Code& state(int64_t r, int64_t u) { return state_[(u / kUnits * kBlock + r) * kUnits + u % kUnits]; }
 
     // The next state of a tile; h goes to y and to the operands of the next step.
     void advance(int64_t tile, int64_t* y) {
         const int64_t unit = tile * kUnits, count = rows_ * kUnits;
-        alignas(kVectorBytes) int64_t input[kBlock * kUnits], forget[kBlock * kUnits];
-        alignas(kVectorBytes) int64_t candidate[kBlock * kUnits], output[kBlock * kUnits];
+        alignas(kVectorBytes) Code input[kBlock * kUnits], forget[kBlock * kUnits];
+        alignas(kVectorBytes) Code candidate[kBlock * kUnits], output[kBlock * kUnits];
         activate(cell_.gate[0], tile, input);
         if (cell_.coupled)
-            for (int64_t n = 0; n < count; ++n) forget[n] = cell_.coupled_one - input[n];
+            for (int64_t n = 0; n < count; ++n) forget[n] = Code(cell_.coupled_one) - input[n];
         else
             activate(cell_.gate[1], tile, forget);
         activate(cell_.gate[2], tile, candidate);
         activate(cell_.gate[3], tile, output);
-        int64_t* c = &state(0, unit);
+        Code* c = &state(0, unit);
         multiply(cell_.forget_product, unit, rows_, forget, c);
         multiply(cell_.input_product, unit, rows_, input, candidate);
         for (int64_t n = 0; n < count; ++n) c[n] += candidate[n];
         evaluate(*cell_.cell_sum, unit, rows_, c);
-        int64_t* h = std::copy_n(c, count, candidate) - count;
+        Code* h = std::copy_n(c, count, candidate) - count;
         evaluate(*cell_.cell_tanh, unit, rows_, h);
         multiply(cell_.output_product, unit, rows_, output, h);
-        const int64_t units = std::min<int64_t>(kUnits, cell_.hidden_size - unit);
-        for (int64_t r = 0; r < rows_; ++r)
-            for (int64_t u = 0; u < units; ++u) {
-                const int64_t code = h[r * kUnits + u];
-                y[r * cell_.hidden_size + unit + u] = batch_.words[code - cell_.hidden_lo];
-                next_[r * depth_ + cell_.input_size + unit + u] = operand(code, cell_.hidden_lo);
-            }
+        const int64_t units = std::min<int64_t>(kUnits, cell_.hidden_size - unit), least = cell_.hidden_lo;
+        const int64_t* values = batch_.values;
+        for (int64_t r = 0; r < rows_; ++r, h += kUnits, y += cell_.hidden_size) {
+#pragma GCC ivdep
+            for (int64_t u = 0; u < units; ++u) y[unit + u] = values[h[u] - least];
+            pack(h, units, least, &next_[r * depth_ + cell_.input_size + unit]);
+        }
     }
 
-    void activate(const Gate& gate, int64_t tile, int64_t* codes) {
+    void activate(const Gate& gate, int64_t tile, Code* codes) {
         constexpr int kRows = kSums * kVectorBytes / int(sizeof(typename Dot::Sum)) / kUnits;
         const char* weights = gate.weights + tile * kUnits * depth_ * sizeof(Operand);
         const int64_t* bias = gate.bias + tile * kUnits;
@@ -270,14 +266,15 @@ class Block {
         for (; r + kRows <= rows_; r += kRows)
             dot<Dot, kRows>(&operands_[r * depth_], depth_, weights, bias, codes + r * kUnits);
         for (; r < rows_; ++r) dot<Dot, 1>(&operands_[r * depth_], depth_, weights, bias, codes + r * kUnits);
-        for (int64_t n = 0; n < gate.steps; ++n) evaluate(*gate.step[n], tile * kUnits, rows_, codes);
+        for (const Step* step : gate.step)
+            if (step) evaluate(*step, tile * kUnits, rows_, codes);
     }
 
     const Cell& cell_;
     const Batch& batch_;
     const int64_t begin_, rows_, tiles_, depth_;
     std::vector<Operand> operands_, next_;  // [rows][depth]: x, h, padding
-    std::vector<int64_t> state_;
+    std::vector<Code> state_;
 };
 
 template <class Dot>
@@ -288,7 +285,7 @@ void run(const Cell& cell, const Batch& batch, int64_t begin, int64_t end) {
 
 }  // namespace
 
-// What hwgen/engine.py must know of the processor that this is compiled for.
+// What hwgen/kernel.py must know of the processor that this is compiled for.
 extern "C" int64_t hwgen_units() { return kUnits; }
 extern "C" int64_t hwgen_has_bytes() { return kHasBytes; }
 
@@ -297,6 +294,6 @@ extern "C" void hwgen_run(const Cell* cell, const Batch* batch, int64_t policy, 
 #ifdef HWGEN_BYTES
     if (policy == 0) run<Bytes>(*cell, *batch, begin, end);
 #endif
-    if (policy == 1) run<Reals<float>>(*cell, *batch, begin, end);
-    if (policy == 2) run<Reals<double>>(*cell, *batch, begin, end);
+    if (policy == 1) run<Reals<float, int32_t>>(*cell, *batch, begin, end);
+    if (policy == 2) run<Reals<double, int64_t>>(*cell, *batch, begin, end);
 }
