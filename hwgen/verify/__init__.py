@@ -95,13 +95,14 @@ def _rtl(
     project: Project, data: vectors.Sequences, expected: vectors.Results, seed: int, progress: Progress
 ) -> tuple[int, int, _Cycles, _Cycles]:
     progress("compiling the RTL simulation")
-    rtl.compile_simulation(project)
-    predicted = timeline(project.design).predict(data.lengths).ports
+    prediction = timeline(project.design).predict(data.lengths)
+    binary = rtl.compile_simulation(project, rtl.optimization(project.design, prediction.last * len(_STALLS)))
+    predicted = prediction.ports
     codes = mismatches = 0
     simulated: rtl.Cycles = {}
     for stall in _STALLS:
         progress(f"RTL simulation, {_stalled(stall)}")
-        comparison, cycles = rtl.simulate(project, data, expected, stall, seed)
+        comparison, cycles = rtl.simulate(project, binary, data, expected, stall, seed)
         codes, mismatches = codes + comparison.codes, mismatches + comparison.mismatches
         if stall == 0:
             simulated = cycles

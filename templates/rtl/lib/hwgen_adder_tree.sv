@@ -31,11 +31,13 @@ module hwgen_adder_tree #(
       localparam int Here = Until > Before ? 1 : 0;
       localparam int Term = Bits - 1;
       logic [Nodes*Bits-1:0] added;
-      for (genvar i = 0; i < Nodes; i++) begin : gen_node
-        logic signed [Term-1:0] left, right;
-        assign left = gen_level[l-1].sums[2*i*Term +: Term];
-        assign right = gen_level[l-1].sums[(2*i+1)*Term +: Term];
-        assign added[i*Bits +: Bits] = Bits'(left) + Bits'(right);
+      logic signed [Term-1:0] left, right;
+      always_comb begin
+        for (int i = 0; i < Nodes; i++) begin
+          left = gen_level[l-1].sums[2*i*Term +: Term];
+          right = gen_level[l-1].sums[(2*i+1)*Term +: Term];
+          added[i*Bits +: Bits] = Bits'(left) + Bits'(right);
+        end
       end
       hwgen_delay #(.Width(Nodes * Bits), .Stages(Here)) u_sums (
         .clk_i, .data_i(added), .data_o(sums)

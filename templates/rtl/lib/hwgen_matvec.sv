@@ -44,18 +44,21 @@ module hwgen_matvec #(
 
   for (genvar pe = 0; pe < Pe; pe++) begin : gen_pe
     logic [Simd*ProductBits-1:0] products, products_q;
+    logic signed [ProductBits-1:0] code, weight;
     logic signed [TreeBits-1:0] sum;
     logic signed [SumBits-1:0] start, total_q;
 
-    for (genvar lane = 0; lane < Simd; lane++) begin : gen_lane
-      logic signed [ProductBits-1:0] code;
-      assign code = ProductBits'($signed(codes_i[lane*CodeBits +: CodeBits]));
-      if (Bipolar != 0) begin : gen_sign
-        assign products[lane*ProductBits +: ProductBits] = weights_i[pe*Simd+lane] ? code : -code;
-      end else begin : gen_product
-        logic signed [ProductBits-1:0] weight;
-        assign weight = ProductBits'($signed(weights_i[(pe*Simd+lane)*WeightBits +: WeightBits]));
-        assign products[lane*ProductBits +: ProductBits] = code * weight;
+    // Loops instead of generated blocks: simulators compile large products several times faster.
+    always_comb begin
+      for (int lane = 0; lane < Simd; lane++) begin
+        code = ProductBits'($signed(codes_i[lane*CodeBits +: CodeBits]));
+        if (Bipolar != 0) begin
+          weight = '0;
+          products[lane*ProductBits +: ProductBits] = weights_i[pe*Simd+lane] ? code : -code;
+        end else begin
+          weight = ProductBits'($signed(weights_i[(pe*Simd+lane)*WeightBits +: WeightBits]));
+          products[lane*ProductBits +: ProductBits] = code * weight;
+        end
       end
     end
     hwgen_delay #(.Width(Simd * ProductBits), .Stages(ProductStages)) u_products (
