@@ -205,9 +205,9 @@ def test_an_error_in_the_multiply_unit_or_its_constants_is_found(tmp_path: Path)
     limbs = [product_unit((3, 19, 8), 17, (-2, 1), stages=(0, 1, 0, 1))]
     for number, (old, new) in enumerate(
         (
-            ("low = {1'b0, multiplier[LimbBits-1:0]}", "low = {multiplier[LimbBits-1], multiplier[LimbBits-1:0]}"),
+            ("{1'b0, multiplier[LimbBits-1:0]}", "{multiplier[LimbBits-1], multiplier[LimbBits-1:0]}"),
             (".Stages(InputStages + ProductStages)", ".Stages(InputStages)"),
-            ("+ low_q + TotalBits'(offset)", "+ TotalBits'(offset)"),
+            ("<<< LimbBits)", "<<< (LimbBits - 1))"),
         )
     ):
         assert_refuted(limbs, tmp_path / str(number), spoiled("hwgen_step_multiply.sv", old, new))
