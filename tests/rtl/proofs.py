@@ -66,7 +66,9 @@ def check(properties: Sequence[Property], files: Mapping[str, str], folder: Path
     commands = [f"read_verilog -sv -formal -DSYNTHESIS -defer {modules}", "design -save sources"]
     for prop in properties:
         commands += ["design -load sources", f"prep -flatten -top {prop.name}", "chformal -lower"]
-        commands += ["memory_map", "opt -full", "wreduce", "opt -full", "log begin " + prop.name]
+        # What is undefined stays so: it must not be chosen to suit the proof.
+        commands += ["memory_map -keepdc", "opt -full -keepdc", "wreduce -keepdc", "opt -full -keepdc"]
+        commands += [f"log begin {prop.name}"]
         window = f"sat -seq {prop.cycles} -set-def-inputs"
         commands += [f"{window} -prove-asserts -prove-skip {prop.cycles - 1}"]
         commands += [f"{window} -set-at {prop.cycles} covered 1"] if cover else []

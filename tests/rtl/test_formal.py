@@ -286,6 +286,9 @@ def test_an_error_in_the_table_unit_or_its_contents_is_found(tmp_path: Path) -> 
     for number in (0, 20, 32, 84):
         wrong = [*words[:number], f"{int(words[number], 16) ^ 1:x}", *words[number + 1 :]]
         assert_refuted([replace(unit, files={"step.hex": "\n".join(wrong)})], tmp_path / str(number))
+    # A word that is missing is undefined, which equals nothing.
+    assert_proven([replace(unit, files={"step.hex": "\n".join(words[:85])})], tmp_path / "whole")
+    assert_refuted([replace(unit, files={"step.hex": "\n".join(words[:84])})], tmp_path / "short")
     for old, new in (
         ("- Bits'(Lo)", "- Bits'(Lo + 1)"),
         ("address = {row_i, distance[PlaceBits-1:0]}", "address = {2'b0, distance[PlaceBits-1:0]}"),
