@@ -25,6 +25,7 @@ from hwgen.project import Project, port_files
 from hwgen.rtl_timing import timeline
 from hwgen.schedule import Schedule
 from hwgen.vectors import Sequences, integer_results
+from hwgen.verify import verilated
 
 # Cycles of a pattern at full rate, about: cocotb simulates some 30,000 a second, a waveform takes some 8 kB for each.
 _CYCLES, _TRACED_CYCLES = 12000, 1200
@@ -135,7 +136,10 @@ def build(verilog: Verilog, where: Path, trace: bool = False) -> Path:
             "build_args": _build_arguments(verilog),
             "waves": trace,
         }
+        how = repr((arguments["build_args"], trace))
+        verilated.put(partial, how)
         _run("build", {"build": arguments}, "building the cocotb bench", environment)
+        verilated.keep(partial, how)
         control.unlink()
         partial.chmod(0o755)
         partial.rename(folder)

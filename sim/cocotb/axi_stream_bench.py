@@ -162,7 +162,8 @@ class Bench:
         """Queue sequences, all of them or those from ``begin`` to ``end``; their outputs are expected from now on."""
         for name, source in self.sources.items():
             for frame in traffic.frames[name][begin:end]:
-                source.send_nowait(frame)
+                shifts = range(0, source.width, source.byte_size)
+                source.send_nowait([beat >> shift & source.byte_mask for beat in frame for shift in shifts])
         for name, expected in self.sent.items():
             expected += traffic.frames[name][begin:end]
         self.sequences += len(traffic.lengths[begin:end])
@@ -204,7 +205,7 @@ class Bench:
         port, sink, watch = self.watches[name].port, self.sinks[name], self.watches[name]
         got: list[tuple[int, bool]] = []
         while not sink.empty():
-            got += _beats(port, sink)
+            got += self._beats(port, sink)
         if len(got) != watch.beats:
             self.problems.append(f"{name}: {watch.beats - len(got)} beats without TLAST behind them")
         wanted = [(beat, i == len(frame) - 1) for frame in self.sent[name] for i, beat in enumerate(frame)]
@@ -222,6 +223,18 @@ class Bench:
             wrong += max(sum(a != b for a, b in zip(codes, right, strict=True)), 1)
         self.mismatches += wrong
 
+    def _beats(self, port: Port, sink: Any) -> list[tuple[int, bool]]:
+        """The next frame of a sink as beats with their TLAST."""
+        frame = sink.recv_nowait(compact=False)
+        lanes, size = sink.byte_lanes, sink.byte_size
+        words = [
+            sum(byte << (i * size) for i, byte in enumerate(frame.tdata[at : at + lanes]))
+            for at in range(0, len(frame.tdata), lanes)
+        ]
+        if not all(frame.tkeep or ()):
+            self.problems.append(f"{port.name}: TKEEP is not all ones")
+        return [(word, i == len(words) - 1) for i, word in enumerate(words)]
+
     def verdict(self) -> None:
         """Write the result of the pattern; raises AssertionError if anything was wrong."""
         self.problems += [violation for watch in self.outputs for violation in watch.violations[:3]]
@@ -237,15 +250,3 @@ class Bench:
         with self.description.results.open("a") as file:
             file.write(json.dumps(result) + "\n")
         assert not self.problems, "; ".join(self.problems)
-
-
-def _beats(port: Port, sink: Any) -> list[tuple[int, bool]]:
-    """The next frame of a sink as beats with their TLAST."""
-    frame = sink.recv_nowait(compact=False)
-    lanes, size = sink.byte_lanes, sink.byte_size
-    words = [
-        sum(byte << (i * size) for i, byte in enumerate(frame.tdata[at : at + lanes]))
-        for at in range(0, len(frame.tdata), lanes)
-    ]
-    assert all(frame.tkeep or [1]), f"{port.name}: TKEEP is not all ones"
-    return [(word, i == len(words) - 1) for i, word in enumerate(words)]

@@ -18,10 +18,15 @@ def main() -> int:
     action, path = sys.argv[1:]
     job = json.loads(Path(path).read_text())
     runner = get_runner("verilator")
-    if action == "build":
-        runner.build(**job["build"])
-    else:
-        runner.test(test_module="axi_stream_patterns", **job["test"])
+    try:
+        if action == "build":
+            runner.build(**job["build"])
+        else:
+            runner.test(test_module="axi_stream_patterns", **job["test"])
+    except RuntimeError as error:
+        # The tool has said why.
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 
