@@ -79,8 +79,8 @@ def cocotb_environment() -> dict[str, str]:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if find_libpython.find_libpython() is None:
         raise ToolError(
-            f"cocotb needs Python {version} as a shared library, which was not found; install it (Debian: apt-get install "
-            f"libpython{version}), or verify the levels csim and rtl alone"
+            f"cocotb needs Python {version} as a shared library, which was not found; install it (Debian: apt-get "
+            f"install libpython{version}), or verify the levels csim and rtl alone"
         )
     # What would start a waveform viewer, choose other tests, or take the run for one of pytest's.
     environment = {

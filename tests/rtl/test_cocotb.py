@@ -233,7 +233,7 @@ def test_a_flipped_weight_is_found_without_a_build(
     path = project.path / "rtl" / "rom" / "hidden_weights.hex"
     whole = path.read_text()
     lines = whole.split("\n")
-    lines[3] = f"{int(lines[3], 16) ^ 0x40:0{len(lines[3])}x}"
+    lines[3] = f"{int(lines[3], 16) ^ 0x40 << 160:0{len(lines[3])}x}"
     path.write_text("\n".join(lines))
     with monkeypatch.context() as patch:
         patch.setattr("hwgen.toolchain.run", lambda *arguments, **options: pytest.fail("built again"))
@@ -245,7 +245,8 @@ def test_a_flipped_weight_is_found_without_a_build(
     assert "NOT equal" in result.output
     report = json.loads((project.path / "verify.json").read_text())
     assert report["levels"]["cocotb"]["mismatches"] > 0
-    assert set(failed(report)) == PATTERNS
+    # The first step of a sequence starts from a hidden state of zero.
+    assert set(failed(report)) == PATTERNS - {"single_steps"}
     # Cycles do not depend on weights.
     assert report["levels"]["cocotb"]["predicted_cycles"] == report["levels"]["cocotb"]["simulated_cycles"]
 
