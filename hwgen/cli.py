@@ -46,7 +46,7 @@ def main() -> None:
     \b
     hwgen inspect model.onnx                 what is in the model, what will be generated
     hwgen build model.onnx -o project        an HLS project for it
-    hwgen verify project                     reference = integer model = C simulation, in every code
+    hwgen verify project                     reference = integer model = simulations, in every code
     """
 
 
@@ -121,12 +121,17 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
 
 @main.command(epilog="Example: hwgen verify project --level csim --sequences 200 --seed 7")
 @click.argument("project", type=_PATH)
-@click.option("--level", default="all", show_default=True, help="csim, rtl, or all.")
+@click.option("--level", default="all", show_default=True, help="csim, rtl, cocotb, or all.")
 @click.option("--input", "inputs", multiple=True, metavar="[NAME=]X.npy", help="Real inputs instead of random codes.")
 @click.option("--sequences", default=64, show_default=True, metavar="N", help="Random sequences, back to back.")
 @click.option("--seed", default=1, show_default=True, metavar="S", help="Seed of sequences and stalls.")
+@click.option(
+    "--verilog", type=_PATH, multiple=True, metavar="FILE", help="Level cocotb: files, or folders, of another design."
+)
+@click.option("--top", metavar="NAME", help="The module to simulate of --verilog; its ports are those of the project.")
+@click.option("--trace", is_flag=True, help="Levels rtl and cocotb: write a waveform (VCD) of few sequences.")
 @_json_option
-def verify(project: Path, level: str, inputs: tuple[str, ...], sequences: int, seed: int, as_json: bool) -> None:
+def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Compare the float64 reference, the integer model and the simulations; exit status 1 on any mismatch."""
     from hwgen import host
     from hwgen.report import print_verification
@@ -135,7 +140,7 @@ def verify(project: Path, level: str, inputs: tuple[str, ...], sequences: int, s
     opened = hwgen.open_project(project)
     arrays = host.read_arrays(opened.design.network, inputs) if inputs else None
     with _err.status("verifying") as status:
-        report = run_verification(opened, arrays, level, sequences, seed, progress=status.update)
+        report = run_verification(opened, arrays, progress=status.update, **options)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:

@@ -180,6 +180,7 @@ def print_verification(report: dict[str, Any], out: Console) -> None:
         "integer": "float64 reference = integer model",
         "csim": "integer model = HLS C simulation",
         "rtl": "integer model = RTL simulation",
+        "cocotb": "integer model = cocotb bench",
     }
     table = Table(f"{report['input']} input", "sequences", "steps", "codes", "mismatches", box=None, pad_edge=False)
     for level, entry in report["levels"].items():
@@ -195,15 +196,24 @@ def print_verification(report: dict[str, Any], out: Console) -> None:
     for level, entry in report["levels"].items():
         if entry["simulated_cycles"]:
             _print_cycles(level, entry, out)
+        for name, pattern in entry.get("patterns", {}).items():
+            for problem in pattern["problems"]:
+                out.print(f"{level}, [red]{name}[/]: {escape(problem)}", soft_wrap=True)
+        if "waveform" in entry:
+            out.print(f"{level}: waveform in {escape(entry['waveform'])}", soft_wrap=True)
     out.print("[green]every code equal[/]" if report["passed"] else "[bold red]NOT equal[/]")
 
 
 def _print_cycles(level: str, entry: dict[str, Any], out: Console) -> None:
     predicted, simulated = entry["predicted_cycles"], entry["simulated_cycles"]
     for port, cycles in simulated.items():
-        equal = cycles == predicted.get(port)
-        verdict = "as predicted" if equal else f"[red]predicted {predicted.get(port)}[/]"
-        out.print(f"{level}, {port}: first beat in cycle {cycles['first']:,}, last in {cycles['last']:,}: {verdict}")
+        if predicted is None:
+            verdict = ""
+        elif cycles == predicted.get(port):
+            verdict = ": as predicted"
+        else:
+            verdict = f": [red]predicted {predicted.get(port)}[/]"
+        out.print(f"{level}, {port}: first beat in cycle {cycles['first']:,}, last in {cycles['last']:,}{verdict}")
 
 
 def print_synthesis(flow: str, result: dict[str, Any], out: Console) -> None:

@@ -36,6 +36,13 @@ class Sequences:
         """Time steps in all."""
         return sum(self.lengths)
 
+    def cut(self, lengths: tuple[int, ...]) -> Sequences:
+        """The first ``lengths`` steps of the first sequences; any number of steps up to all of them is a sequence."""
+        starts = np.concatenate(([0], np.cumsum(self.lengths))).astype(np.int64)
+        rows = np.concatenate([np.arange(n) + begin for n, begin in zip(lengths, starts, strict=False)])
+        states = {name: codes[: len(lengths)] for name, codes in self.codes.items() if name != "x"}
+        return Sequences(lengths, {"x": self.codes["x"][rows]} | states)
+
 
 @dataclass(frozen=True)
 class Results:

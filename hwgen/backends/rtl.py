@@ -59,6 +59,7 @@ def generate(design: Schedule, origin: str, registers: Registers | None = None) 
     ):
         files[path] = environment.get_template(template).render(context)
     files["tb/harness.cpp"] = (resources.sim() / "rtl" / "harness.cpp").read_text("utf-8")
+    files["tb/vectors.hpp"] = (resources.sim() / "vectors.hpp").read_text("utf-8")
     names = [path for path in sorted(files) if path.endswith(".sv")]
     files["sources.f"] = "\n".join(names) + "\n"
     return files
