@@ -55,9 +55,10 @@ def main() -> None:
 @_json_option
 def inspect(model: Path, as_json: bool) -> None:
     """Show layers, quantizers, accumulator ranges, step functions, and what would be generated."""
-    from hwgen.report import describe, print_description
+    from hwgen.inspection import describe, print_description
 
-    description = describe(hwgen.schedule(hwgen.load(model)))
+    network = hwgen.load(model)
+    description = describe(network, hwgen.schedule(network) if network.is_single_lstm else None)
     if as_json:
         click.echo(json.dumps(description, indent=2))
     else:

@@ -40,7 +40,7 @@ def test_a_gate_that_never_moves_is_a_constant(tmp_path: Path, default_model: Pa
     network = hwgen.load(default_model)
     gate = network.layer.gate("input")
     still = replace(gate, accumulator=replace(gate.accumulator, scale=(1e9,)))
-    network = replace(network, layer=replace(network.layer, gates=(still, *network.layer.gates[1:])))
+    network = replace(network, layers=(replace(network.layer, gates=(still, *network.layer.gates[1:])),))
     assert hwgen.build(hwgen.schedule(network), tmp_path / "project").verify(sequences=20)["passed"]
 
 
