@@ -10,17 +10,8 @@ import numpy as np
 
 from hwgen.forms import Certified, choose
 from hwgen.integer import IntegerCell, IntegerGate, Product
-from hwgen.network import (
-    Activation,
-    Gate,
-    InitialState,
-    LstmLayer,
-    Network,
-    NetworkInput,
-    NetworkOutput,
-    QuantizedTensor,
-    Source,
-)
+from hwgen.layers import Activation, Gate, InitialState, LstmLayer, QuantizedTensor, Wire
+from hwgen.network import BATCH, FEATURES, TIME, Network, NetworkInput, NetworkOutput
 from hwgen.quantizer import IntArray, IntegerType, Quantizer, RoundingMode
 from hwgen.schedule import Folding, Schedule, schedule
 from hwgen.step import Linear, activation_step, linear_step
@@ -105,8 +96,9 @@ class CellCase:
             initial_cell=InitialState(cell, np.full(UNITS, self.zero_point)),
             coupled=self.coupled,
         )
-        outputs = (NetworkOutput("y", Source.SEQUENCE),)
-        return Network(self.name, layer, (NetworkInput("x", "x", INPUTS),), outputs)
+        axes = (TIME, BATCH, FEATURES)
+        given = NetworkInput("x", axes, (Wire("x", INPUTS, True, io),))
+        return Network(self.name, (layer,), (given,), (NetworkOutput("y", axes, layer.wires[:1]),))
 
     def _preferring(self, cell: IntegerCell) -> IntegerCell:
         """The cell with the preferred forms wherever they fit."""
