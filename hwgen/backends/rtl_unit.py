@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hwgen.backends.sv import Constant, Instance, constant, hex_file, index_bits, literal
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm, TableForm
 from hwgen.integer import Interval, Product
-from hwgen.quantizer import IntArray, IntegerType, RoundingMode
+from hwgen.mapping import LIMB_BITS, code_bits, constant_in_dsp, in_dsp, memory, total_bits
+from hwgen.quantizer import IntArray, RoundingMode
 from hwgen.rtl_timing import Timeline, latency, output_register, search_stages
 from hwgen.schedule import Schedule, signed
-
-LINE = 98
-
 
 _PHRASES = {
     "shift": "clamp(round((a + offset) / 2^{shift}))",
@@ -34,26 +33,6 @@ _ROUNDING = {
     RoundingMode.HALF_UP: 5,
     RoundingMode.HALF_DOWN: 6,
 }
-
-
-@dataclass(frozen=True)
-class Instance:
-    """An instance of a unit as it is printed: parameters and connections, one a line."""
-
-    module: str
-    name: str
-    parameters: tuple[tuple[str, object], ...]
-    ports: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A packed array of signed constants: a localparam, entry 0 last as the language has it."""
-
-    name: str
-    bits: int
-    rows: tuple[str, ...]
-    count: int
 
 
 @dataclass
@@ -82,46 +61,13 @@ def _code(certified: Certified) -> int:
     return signed(Interval(certified.step.first, certified.step.last)).bits
 
 
-def code_bits(codes: IntegerType) -> int:
-    """Bits of codes as signed numbers."""
-    return signed(Interval(codes.storage.lo, codes.storage.hi)).bits
-
-
-def index_bits(count: int) -> int:
-    """Bits that count 0..count - 1, at least one."""
-    return max(1, (count - 1).bit_length())
-
-
-def literal(value: int, bits: int) -> str:
-    """A signed literal of SystemVerilog."""
-    if value == -(1 << (bits - 1)) or bits == 1:
-        # Its magnitude does not fit.
-        return f"{bits}'sh{value & ((1 << bits) - 1):x}"
-    return f"-{bits}'sd{-value}" if value < 0 else f"{bits}'sd{value}"
-
-
-def constant(name: str, values: IntArray, bits: int) -> Constant:
-    """Entries as hexadecimal two's complement, the last one first."""
-    digits = -(-bits // 4)
-    words = [f"{bits}'h{int(value) & ((1 << bits) - 1):0{digits}x}" for value in values[::-1]]
-    per_row = max(1, (LINE - 4) // (len(words[0]) + 2))
-    rows = [", ".join(words[i : i + per_row]) for i in range(0, len(words), per_row)]
-    return Constant(name, bits, tuple(",\n".join(rows).split("\n")), len(words))
-
-
-def hex_file(what: str, words: Iterable[int], bits: int) -> str:
-    """A file for $readmemh: a comment, then a word a line."""
-    digits = -(-bits // 4)
-    return f"// {what}\n" + "".join(f"{word:0{digits}x}\n" for word in words)
-
-
 class UnitBuilder:
     """The elementwise arithmetic of one hidden unit: gates, cell state, hidden state, each value in its cycle."""
 
     def __init__(self, design: Schedule, times: Timeline) -> None:
         self.design, self.times, self.registers = design, times, times.registers
         self.cell = design.cell
-        self.total_bits = max(signed(design.hidden_product.sums).bits, signed(design.input_product.sums).bits)
+        self.total_bits = total_bits(design)
         self.blocks: list[_Block] = []
         self.files: dict[str, str] = {}
         # Cycle of the totals that the values at hand come from: earlier than 0 for gates of earlier parts.
@@ -243,7 +189,8 @@ class UnitBuilder:
 
     def _product(self, name: str, left: _Signal, right: _Signal, what: Product, time: int) -> _Signal:
         left, right = self._align(left, time), self._align(right, time)
-        bits = left.bits + right.bits + (what.left_zero != 0) + (what.right_zero != 0)
+        left_bits, right_bits = left.bits + (what.left_zero != 0), right.bits + (what.right_zero != 0)
+        bits = left_bits + right_bits
         product = self._signal(name, bits, time + self.registers.elementwise)
         self._block.instances.append(
             Instance(
@@ -255,6 +202,7 @@ class UnitBuilder:
                     ("LeftZero", what.left_zero),
                     ("RightZero", what.right_zero),
                     ("ProductBits", bits),
+                    ("Dsp", int(in_dsp(left_bits, right_bits))),
                     ("Stages", self.registers.elementwise),
                 ),
                 (("clk_i", "clk_i"), ("left_i", left.name), ("right_i", right.name), ("product_o", name)),
@@ -298,6 +246,7 @@ class UnitBuilder:
                     ("ProductStages", b),
                     ("SumStages", c),
                     ("OutputStages", d - missing),
+                    *_limbs_in_dsp(domain, form.multiplier),
                 ]
                 ports += [("multiplier_i", multiplier), ("offset_i", offset)]
             else:
@@ -338,12 +287,17 @@ class UnitBuilder:
                 ("Size", form.table.shape[1]),
                 ("Rows", self._rows(step.channels)),
                 ("Stages", registers.table - missing),
+                ("Block", self._table_in_block_ram(form, code.bits, registers.table - missing)),
                 ("File", self._table_files(name, form, code.bits)),
             ]
             ports += [("row_i", row)]
         ports.append(("code_o", name))
         self._block.instances.append(Instance(f"hwgen_step_{form.kind}", f"u_{name}", tuple(parameters), tuple(ports)))
         return code
+
+    def _table_in_block_ram(self, form: TableForm, bits: int, stages: int) -> int:
+        words = self._rows(len(form.table)) * (1 << index_bits(form.table.shape[1]))
+        return int(stages > 0 and memory(words, bits, written=False).block)
 
     def _argument(self, value: _Signal, bits: int) -> str:
         """The value in the width of a step's domain, as a signal of its own where it differs."""
@@ -442,6 +396,23 @@ def _resized(value: _Signal, bits: int) -> str:
 
 def _span(values: IntArray) -> int:
     return signed(Interval(int(values.min()), int(values.max()))).bits
+
+
+def _limbs_in_dsp(bits: int, multipliers: IntArray) -> list[tuple[str, object]]:
+    """Whether a DSP multiplies a value of ``bits`` with the multiplier, or with each of its limbs."""
+    wide = _span(multipliers) > LIMB_BITS + 1
+    if len(multipliers) == 1:
+        whole = int(multipliers[0])
+        limbs = [whole & ((1 << LIMB_BITS) - 1), whole >> LIMB_BITS] if wide else [whole]
+        chosen = [constant_in_dsp(bits, limb) for limb in limbs]
+    else:
+        chosen = [in_dsp(bits, width) for width in _limb_widths(multipliers)]
+    return [(name, int(dsp)) for name, dsp in zip(("Dsp", "HighDsp"), chosen, strict=False)]
+
+
+def _limb_widths(multipliers: IntArray) -> list[int]:
+    span = _span(multipliers)
+    return [LIMB_BITS + 1, span - LIMB_BITS] if span > LIMB_BITS + 1 else [span]
 
 
 def _shift_bits(certified: Certified, form: ShiftForm) -> int:

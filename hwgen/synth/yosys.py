@@ -32,6 +32,7 @@ _SYNTHESIS = {
 _LUTS = {
     **{f"LUT{n}": 1 for n in range(1, 7)},
     **{"RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4},
+    **{"RAM256X1D": 8, "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4, "RAM512X1S": 8},
     **{"SRL16E": 1, "SRLC32E": 1, "TRELLIS_DPR16X4": 4, "CCU2C": 2},
 }
 _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "TRELLIS_FF")
@@ -48,7 +49,7 @@ def run_script(commands: list[str], cwd: Path, what: str) -> str:
 def read_commands(project: Project) -> list[str]:
     """Read the sources of a project, from its folder rtl/, memories included."""
     sources = (project.path / "rtl" / "sources.f").read_text().split()
-    return [f"read_verilog -sv -DSYNTHESIS {' '.join(sources)}"]
+    return [f"read_verilog -sv -defer -DSYNTHESIS {' '.join(sources)}"]
 
 
 def resources(project: Project, flow: str, folder: Path, flatten: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ module hwgen_matvec #(
   parameter int CodeBits = 8,
   parameter int WeightBits = 8,
   parameter int Bipolar = 0,  // weights are one bit: 1 is +1, 0 is -1
+  parameter int Dsp = 1,  // multiply in DSPs
   parameter int SumBits = 20,
   parameter int ProductStages = 1,
   parameter int TreeStages = 0
@@ -48,14 +49,16 @@ module hwgen_matvec #(
     logic signed [SumBits-1:0] start, total_q;
 
     for (genvar lane = 0; lane < Simd; lane++) begin : gen_lane
-      logic signed [ProductBits-1:0] code;
-      assign code = ProductBits'($signed(codes_i[lane*CodeBits +: CodeBits]));
       if (Bipolar != 0) begin : gen_sign
+        logic signed [ProductBits-1:0] code;
+        assign code = ProductBits'($signed(codes_i[lane*CodeBits +: CodeBits]));
         assign products[lane*ProductBits +: ProductBits] = weights_i[pe*Simd+lane] ? code : -code;
       end else begin : gen_product
-        logic signed [ProductBits-1:0] weight;
-        assign weight = ProductBits'($signed(weights_i[(pe*Simd+lane)*WeightBits +: WeightBits]));
-        assign products[lane*ProductBits +: ProductBits] = code * weight;
+        hwgen_multiply #(.LeftBits(CodeBits), .RightBits(WeightBits), .Dsp(Dsp)) u_product (
+          .left_i(codes_i[lane*CodeBits +: CodeBits]),
+          .right_i(weights_i[(pe*Simd+lane)*WeightBits +: WeightBits]),
+          .product_o(products[lane*ProductBits +: ProductBits])
+        );
       end
     end
     hwgen_delay #(.Width(Simd * ProductBits), .Stages(ProductStages)) u_products (

@@ -6,7 +6,8 @@
 module hwgen_sequence_reverse #(
   parameter int Width = 8,
   parameter int Beats = 1,
-  parameter int Length = 512
+  parameter int Length = 512,
+  parameter int Block = 0
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -26,6 +27,7 @@ module hwgen_sequence_reverse #(
   localparam logic [BeatBits-1:0] LastBeat = BeatBits'(Beats - 1);
   localparam logic [AddressBits-1:0] HalfBase = AddressBits'(Length * Beats);
 
+  (* ram_style = Block != 0 ? "block" : "distributed" *)
   logic [Width-1:0] memory [0:Depth-1];
   logic [Width-1:0] word_q;
 
@@ -121,6 +123,7 @@ module hwgen_sequence_reverse #(
 
 `ifndef SYNTHESIS
   initial begin
+    if (Block != 0 && Block != 1) $fatal(1, "Block must be 0 or 1, not %0d", Block);
     if (Length < 1) $fatal(1, "Length must be at least 1, not %0d", Length);
   end
 `endif

@@ -9,6 +9,7 @@ module hwgen_state_memory #(
   parameter int Simd = 4,
   parameter int HiddenBits = 8,
   parameter int CellBits = 8,
+  parameter int Block = 0,  // c in block RAM
   localparam int ColumnTiles = Units * Groups / Simd,
   localparam int ColumnBits = ColumnTiles > 1 ? $clog2(ColumnTiles) : 1,
   localparam int GroupBits = Groups > 1 ? $clog2(Groups) : 1
@@ -47,6 +48,7 @@ module hwgen_state_memory #(
     assign hidden_o = copy[hidden_read_column_i*Simd*HiddenBits +: Simd*HiddenBits];
   end
 
+  (* ram_style = Block != 0 ? "block" : Groups > 1 ? "distributed" : "registers" *)
   logic [Units*CellBits-1:0] cells [0:Groups-1];
   always_ff @(posedge clk_i) begin
     if (cell_write_i) cells[cell_write_group_i] <= cell_i;
@@ -55,6 +57,7 @@ module hwgen_state_memory #(
 
 `ifndef SYNTHESIS
   initial begin
+    if (Block != 0 && Block != 1) $fatal(1, "Block must be 0 or 1, not %0d", Block);
     if (Units * Groups % Simd != 0) begin
       $fatal(1, "%0d hidden units are not a multiple of Simd %0d", Units * Groups, Simd);
     end

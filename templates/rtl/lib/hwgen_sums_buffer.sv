@@ -12,7 +12,8 @@ module hwgen_sums_buffer #(
   parameter int Common = 4,
   parameter int SumBits = 20,
   parameter int Steps = 2,
-  parameter int ReadStages = 1
+  parameter int ReadStages = 1,
+  parameter int Block = 0  // block RAM, otherwise RAM of LUTs
 ) (
   input  logic                       clk_i,
   input  logic                       rst_ni,
@@ -58,6 +59,7 @@ module hwgen_sums_buffer #(
 
   logic [Banks*BankBits-1:0] line;
   for (genvar bank = 0; bank < Banks; bank++) begin : gen_bank
+    (* ram_style = Block != 0 ? "block" : "distributed" *)
     logic [BankBits-1:0] memory [0:Depth-1];
     logic [BankBits-1:0] word_q;
     always_ff @(posedge clk_i) begin
@@ -115,6 +117,7 @@ module hwgen_sums_buffer #(
 
 `ifndef SYNTHESIS
   initial begin
+    if (Block != 0 && Block != 1) $fatal(1, "Block must be 0 or 1, not %0d", Block);
     if (ReadStages < 1) $fatal(1, "ReadStages must be at least 1, not %0d", ReadStages);
     if (WritePe % Common != 0) $fatal(1, "WritePe %0d, Common %0d", WritePe, Common);
     if (ReadPe % Common != 0) $fatal(1, "ReadPe %0d, Common %0d", ReadPe, Common);
