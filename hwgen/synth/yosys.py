@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from hwgen import toolchain
 from hwgen.backends.naming import top_name
+from hwgen.errors import ConfigError, printable
 from hwgen.project import Project
 
 _RUNNER = """
@@ -23,6 +25,7 @@ design = libyosys.Design()
 for command in sys.stdin.read().splitlines():
     libyosys.run_pass(command, design)
 """
+FRONTENDS = ("verilog", "slang")
 _SYNTHESIS = {
     "xc7": "synth_xilinx -family xc7 -noiopad -noclkbuf {flatten} -top {top}",
     "xcup": "synth_xilinx -family xcup -noiopad -noclkbuf {flatten} -top {top}",
@@ -46,37 +49,55 @@ def run_script(commands: list[str], cwd: Path, what: str) -> str:
     return toolchain.run([sys.executable, "-c", _RUNNER], what, cwd=cwd, stdin="\n".join(commands))
 
 
-def read_commands(project: Project) -> list[str]:
-    """Read the sources of a project, from its folder rtl/, memories included."""
+def read_commands(project: Project, frontend: str = "verilog") -> list[str]:
+    """Read the sources of a project, from its folder rtl/, memories included, with one of ``FRONTENDS``."""
     sources = (project.path / "rtl" / "sources.f").read_text().split()
-    return [f"read_verilog -sv -defer -DSYNTHESIS {' '.join(sources)}"]
+    # Modules are elaborated with the parameters of their instances only: defaults name no memory contents.
+    reader = {"verilog": "read_verilog -sv -defer", "slang": f"read_slang --top {top_name(project.design)}"}[frontend]
+    return [f"{reader} -DSYNTHESIS {' '.join(sources)}"]
 
 
-def resources(project: Project, flow: str, folder: Path, flatten: bool) -> dict[str, Any]:
-    """LUTs, flip-flops, DSPs and block RAMs of the whole, and with ``flatten`` off of each unit."""
-    top, report = top_name(project.design), folder / f"{flow}-{flatten}.json"
+def version() -> str:
+    """What Yosys says of itself: name, number and commit."""
+    found = re.search(r'"creator": "(Yosys [^,"]*)', run_script(["stat -json"], Path(), "Yosys"))
+    return found[1].rstrip(") ") + ")" if found else "Yosys"
+
+
+def cells(
+    project: Project, flow: str, folder: Path, flatten: bool = True, frontend: str = "verilog"
+) -> dict[str, dict[str, int]]:
+    """The cells of each module after synthesis, by type; one module with ``flatten``."""
+    if frontend not in FRONTENDS:
+        raise ConfigError(f"frontend must be one of {', '.join(FRONTENDS)}, not {printable(frontend)}")
+    top, report = top_name(project.design), folder / f"{flow}-{flatten}-{frontend}.json"
     no_hierarchy = {"ecp5": ("", "-noflatten")}.get(flow, ("-flatten", ""))
     commands = [
-        *read_commands(project),
+        *read_commands(project, frontend),
         _SYNTHESIS[flow].format(top=top, flatten=no_hierarchy[0] if flatten else no_hierarchy[1]),
         f"tee -q -o {report} stat -json",
     ]
     run_script(commands, project.path / "rtl", f"Yosys for {flow}")
     modules = json.loads(report.read_text())["modules"]
+    return {name: module["num_cells_by_type"] for name, module in modules.items()}
+
+
+def resources(project: Project, flow: str, folder: Path, flatten: bool, frontend: str = "verilog") -> dict[str, Any]:
+    """LUTs, flip-flops, DSPs and block RAMs of the whole, and with ``flatten`` off of each unit."""
+    top, modules = top_name(project.design), cells(project, flow, folder, flatten, frontend)
     units: dict[str, dict[str, float]] = {}
-    for name, module in modules.items():
+    for name, inside in modules.items():
         times = _instances(name, top, modules)
         counts = units.setdefault(_unit(name), dict.fromkeys(("lut", "ff", "dsp", "bram"), 0.0))
-        for kind, number in _count(module["num_cells_by_type"]).items():
+        for kind, number in count(inside).items():
             counts[kind] += number * times
     return {**units[top], "units": {name: counts for name, counts in sorted(units.items()) if any(counts.values())}}
 
 
-def _instances(name: str, top: str, modules: Mapping[str, Any]) -> int:
+def _instances(name: str, top: str, modules: Mapping[str, Mapping[str, int]]) -> int:
     """How often a module stands in the whole design: once for each place in each module around it."""
     if _unit(name) == top:
         return 1
-    around = ((outer, module["num_cells_by_type"].get(name, 0)) for outer, module in modules.items())
+    around = ((outer, inside.get(name, 0)) for outer, inside in modules.items())
     return sum(number * _instances(outer, top, modules) for outer, number in around if number)
 
 
@@ -86,7 +107,7 @@ def _unit(name: str) -> str:
     return parts[0] if parts else name
 
 
-def _count(cells: Mapping[str, int]) -> dict[str, float]:
+def count(cells: Mapping[str, int]) -> dict[str, float]:
     """Cells of a netlist as resources."""
     block_rams = sum(_BLOCK_RAMS.get(kind, 0) * number for kind, number in cells.items())
     return {
