@@ -52,14 +52,9 @@ def total_bits(design: Schedule) -> int:
     return max(signed(design.hidden_product.sums).bits, sum_bits(design))
 
 
-def in_dsp(left: int, right: int) -> bool:
-    """Whether a multiplication of signed numbers of so many bits is worth a DSP."""
-    return min(left, right) >= DSP_OPERAND_BITS and left + right >= DSP_PRODUCT_BITS
-
-
-def constant_in_dsp(left: int, constant: int) -> bool:
-    """The same for a constant: zeros at its end cost nothing."""
-    return in_dsp(left, odd_bits(constant))
+def in_dsp(left: int, right: int, used: int) -> bool:
+    """Whether a multiplication of signed numbers of so many bits is worth a DSP, of its product ``used`` bits."""
+    return min(left, right) >= DSP_OPERAND_BITS and min(left + right, used) >= DSP_PRODUCT_BITS
 
 
 def odd_bits(constant: int) -> int:
@@ -68,9 +63,16 @@ def odd_bits(constant: int) -> int:
     return 0 if odd in (-1, 0, 1) else signed(Interval(min(odd, 0), max(odd, 0))).bits
 
 
-def product_in_dsp(product: FoldedProduct, codes: IntegerType) -> bool:
-    """Whether the multiplications of a matrix-vector product take DSPs."""
-    return not product.weight.bipolar and in_dsp(code_bits(codes), weight_bits(product))
+def limbs(multiplier: int, bits: int) -> list[int]:
+    """A constant multiplier of so many bits as the hardware takes it: whole, or in two limbs."""
+    if bits <= LIMB_BITS + 1:
+        return [multiplier]
+    return [multiplier & ((1 << LIMB_BITS) - 1), multiplier >> LIMB_BITS]
+
+
+def product_in_dsp(product: FoldedProduct, codes: int, sums: int) -> bool:
+    """Whether a matrix-vector product of codes and sums of so many bits multiplies in DSPs."""
+    return not product.weight.bipolar and in_dsp(codes, weight_bits(product), sums)
 
 
 def block_ram_halves(words: int, bits: int) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -47,7 +48,7 @@ def generate(design: Schedule, origin: str, registers: Registers | None = None) 
     unit.build()
     context = _context(design, times, origin) | unit.context()
     top = top_name(design)
-    files |= _memories(design) | unit.files
+    files |= _memories(design) | unit.files()
     for template, path in (
         ("top.sv.jinja", f"src/{top}.sv"),
         ("unit.sv.jinja", f"src/{top}_unit.sv"),
@@ -70,7 +71,7 @@ def _context(design: Schedule, times: Timeline, origin: str) -> dict[str, object
     cell, registers = design.cell, times.registers
     inputs, hidden = design.input_product, design.hidden_product
     ports = {port.name: port for port in (*design.inputs, *design.outputs)}
-    taps, context_chain = _taps(times)
+    places, chain = taps(times)
     return {
         "top": top_name(design),
         "origin": origin,
@@ -91,8 +92,8 @@ def _context(design: Schedule, times: Timeline, origin: str) -> dict[str, object
         "cell_bits": code_bits(cell.cell),
         "input_weight_bits": weight_bits(inputs),
         "hidden_weight_bits": weight_bits(hidden),
-        "input_dsp": int(mapping.product_in_dsp(inputs, cell.input)),
-        "hidden_dsp": int(mapping.product_in_dsp(hidden, cell.hidden)),
+        "input_dsp": int(mapping.product_in_dsp(inputs, code_bits(cell.input), mapping.sum_bits(design))),
+        "hidden_dsp": int(mapping.product_in_dsp(hidden, code_bits(cell.hidden), mapping.total_bits(design))),
         "block_ram": {name: int(memory.block) for name, memory in mapping.memories(times).items()},
         "column_bits": index_bits(times.column_tiles),
         "part_bits": index_bits(times.parts),
@@ -120,8 +121,8 @@ def _context(design: Schedule, times: Timeline, origin: str) -> dict[str, object
             f"taken at {times.kept}, the new one is there at {times.cell}, the hidden state at {times.hidden}.  "
             "certificate.json says what was checked about each step function."
         ),
-        "taps": taps,
-        "chain": context_chain,
+        "taps": places,
+        "chain": chain,
     }
 
 
@@ -137,7 +138,7 @@ def _initial(name: str, codes: IntArray | None, bits: int) -> dict[str, object]:
     return {"port": name, "kind": "constant", "constant": constant(f"Initial{name[0].upper()}", codes, bits)}
 
 
-def _taps(times: Timeline) -> tuple[dict[str, str], list[dict[str, object]]]:
+def taps(times: Timeline) -> tuple[dict[str, str], list[dict[str, Any]]]:
     """Where the group and step of a tile are needed behind its issue, and the delays from one place to the next."""
     needed = {
         "constants": times.total - 1,
@@ -148,7 +149,7 @@ def _taps(times: Timeline) -> tuple[dict[str, str], list[dict[str, object]]]:
         "hidden": times.total + times.hidden,
     }
     names: dict[int, str] = {}
-    chain: list[dict[str, object]] = []
+    chain: list[dict[str, Any]] = []
     before, previous = 0, "issue"
     for what, time in sorted(needed.items(), key=lambda item: item[1]):
         if time not in names:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from hwgen.backends.sv import Constant, Instance, constant, hex_file, index_bits, literal
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm, TableForm
 from hwgen.integer import Interval, Product
-from hwgen.mapping import LIMB_BITS, code_bits, constant_in_dsp, in_dsp, memory, total_bits
+from hwgen.mapping import LIMB_BITS, code_bits, in_dsp, limbs, memory, odd_bits, total_bits
 from hwgen.quantizer import IntArray, RoundingMode
 from hwgen.rtl_timing import Timeline, latency, output_register, search_stages
 from hwgen.schedule import Schedule, signed
@@ -69,9 +69,11 @@ class UnitBuilder:
         self.cell = design.cell
         self.total_bits = total_bits(design)
         self.blocks: list[_Block] = []
-        self.files: dict[str, str] = {}
+        self._contents: list[Callable[[], dict[str, str]]] = []
         # Cycle of the totals that the values at hand come from: earlier than 0 for gates of earlier parts.
         self.base = 0
+        # Bits of the sum of both parts of the cell state.
+        self.sum_bits = 0
         self.indexed = False
         self.groups = times.groups
         self.group_bits = index_bits(times.groups)
@@ -86,6 +88,14 @@ class UnitBuilder:
             "lane_digits": any("LaneDigits" in str(value) for _, value in self._parameters()),
             "lane_used": any("Lane" in str(value) for _, value in self._parameters()),
         }
+
+    def files(self) -> dict[str, str]:
+        """Memory contents by path: large for wide searches, so written only on demand."""
+        return {path: text for texts in self._contents for path, text in texts().items()}
+
+    def instances(self) -> list[Instance]:
+        """Everything that stands in the unit, in order."""
+        return [instance for block in self.blocks for instance in block.instances]
 
     def build(self) -> None:
         """Collect constants, signals and instances, stage by stage."""
@@ -103,6 +113,7 @@ class UnitBuilder:
         kept, added = self._align(kept, times.sum), self._align(added, times.sum)
         bits = signed(Interval(cell.cell_sum.step.lo, cell.cell_sum.step.hi)).bits
         total = self._signal("cell_sum", max(bits, kept.bits, added.bits), times.sum)
+        self.sum_bits = total.bits
         self._block.assigns.append((total.name, f"{_resized(kept, total.bits)} + {_resized(added, total.bits)}"))
         after = self._step(total, cell.cell_sum, "new_cell")
         assert after.begin == times.cell
@@ -116,7 +127,7 @@ class UnitBuilder:
         self._block.assigns.append(("hidden_o", _resized(hidden, code_bits(cell.hidden))))
 
     def _parameters(self) -> Iterable[tuple[str, object]]:
-        return (entry for block in self.blocks for instance in block.instances for entry in instance.parameters)
+        return (entry for instance in self.instances() for entry in instance.parameters)
 
     @property
     def _block(self) -> _Block:
@@ -202,7 +213,7 @@ class UnitBuilder:
                     ("LeftZero", what.left_zero),
                     ("RightZero", what.right_zero),
                     ("ProductBits", bits),
-                    ("Dsp", int(in_dsp(left_bits, right_bits))),
+                    ("Dsp", int(in_dsp(left_bits, right_bits, _domain(what.requantize)))),
                     ("Stages", self.registers.elementwise),
                 ),
                 (("clk_i", "clk_i"), ("left_i", left.name), ("right_i", right.name), ("product_o", name)),
@@ -216,7 +227,7 @@ class UnitBuilder:
         missing = output_register(certified, registers) if absorbed else 0
         time = value.begin + latency(certified, registers) - missing
         code = self._signal(name, _code(certified), time)
-        domain = max(signed(Interval(step.lo, step.hi)).bits, 1)
+        domain = _domain(certified)
         phrase = _PHRASES[form.kind].format(
             shift=getattr(form, "shift", 0), count=step.thresholds.shape[1], size=step.size
         )
@@ -246,7 +257,7 @@ class UnitBuilder:
                     ("ProductStages", b),
                     ("SumStages", c),
                     ("OutputStages", d - missing),
-                    *_limbs_in_dsp(domain, form.multiplier),
+                    *_limbs_in_dsp(domain, form.multiplier, _multiply_bits(certified, form)),
                 ]
                 ports += [("multiplier_i", multiplier), ("offset_i", offset)]
             else:
@@ -292,7 +303,8 @@ class UnitBuilder:
             ]
             ports += [("row_i", row)]
         ports.append(("code_o", name))
-        self._block.instances.append(Instance(f"hwgen_step_{form.kind}", f"u_{name}", tuple(parameters), tuple(ports)))
+        module = f"hwgen_step_{form.kind}"
+        self._block.instances.append(Instance(module, f"u_{name}", tuple(parameters), tuple(ports), certified))
         return code
 
     def _table_in_block_ram(self, form: TableForm, bits: int, stages: int) -> int:
@@ -368,24 +380,31 @@ class UnitBuilder:
         return [(f"_u{lane:03d}", table[lane::units]) for lane in range(units)]
 
     def _search_files(self, name: str, form: SearchForm, bits: int) -> str:
-        nodes = form.nodes()
-        for suffix, rows in self._per_lane(nodes):
-            for level in range(form.levels):
-                words = rows[:, 1 << level : 2 << level].reshape(-1) & ((1 << bits) - 1)
-                what = f"{name} thresholds, level {level}: {len(words)} x {bits} bits"
-                self.files[f"rom/{name}{suffix}_l{level:02d}.hex"] = hex_file(what, words.tolist(), bits)
-        return f'"rom/{name}"' if len(nodes) == 1 else f'{{"rom/{name}_u", LaneDigits}}'
+        def texts() -> dict[str, str]:
+            files = {}
+            for suffix, rows in self._per_lane(form.nodes()):
+                for level in range(form.levels):
+                    words = rows[:, 1 << level : 2 << level].reshape(-1) & ((1 << bits) - 1)
+                    what = f"{name} thresholds, level {level}: {len(words)} x {bits} bits"
+                    files[f"rom/{name}{suffix}_l{level:02d}.hex"] = hex_file(what, words.tolist(), bits)
+            return files
+
+        self._contents.append(texts)
+        return f'"rom/{name}"' if len(form.thresholds) == 1 else f'{{"rom/{name}_u", LaneDigits}}'
 
     def _table_files(self, name: str, form: TableForm, bits: int) -> str:
-        size = form.table.shape[1]
-        padding = (1 << index_bits(size)) - size
-        table = np.pad(form.table, ((0, 0), (0, padding)), mode="edge")
-        for suffix, rows in self._per_lane(table):
-            words = rows.reshape(-1) & ((1 << bits) - 1)
-            self.files[f"rom/{name}{suffix}.hex"] = hex_file(
-                f"{name}: {len(words)} x {bits} bits", words.tolist(), bits
-            )
-        return f'"rom/{name}.hex"' if len(table) == 1 else f'{{"rom/{name}_u", LaneDigits, ".hex"}}'
+        def texts() -> dict[str, str]:
+            size = form.table.shape[1]
+            table = np.pad(form.table, ((0, 0), (0, (1 << index_bits(size)) - size)), mode="edge")
+            files = {}
+            for suffix, rows in self._per_lane(table):
+                words = rows.reshape(-1) & ((1 << bits) - 1)
+                what = f"{name}: {len(words)} x {bits} bits"
+                files[f"rom/{name}{suffix}.hex"] = hex_file(what, words.tolist(), bits)
+            return files
+
+        self._contents.append(texts)
+        return f'"rom/{name}.hex"' if len(form.table) == 1 else f'{{"rom/{name}_u", LaneDigits, ".hex"}}'
 
 
 def _resized(value: _Signal, bits: int) -> str:
@@ -398,21 +417,22 @@ def _span(values: IntArray) -> int:
     return signed(Interval(int(values.min()), int(values.max()))).bits
 
 
-def _limbs_in_dsp(bits: int, multipliers: IntArray) -> list[tuple[str, object]]:
-    """Whether a DSP multiplies a value of ``bits`` with the multiplier, or with each of its limbs."""
-    wide = _span(multipliers) > LIMB_BITS + 1
-    if len(multipliers) == 1:
-        whole = int(multipliers[0])
-        limbs = [whole & ((1 << LIMB_BITS) - 1), whole >> LIMB_BITS] if wide else [whole]
-        chosen = [constant_in_dsp(bits, limb) for limb in limbs]
-    else:
-        chosen = [in_dsp(bits, width) for width in _limb_widths(multipliers)]
-    return [(name, int(dsp)) for name, dsp in zip(("Dsp", "HighDsp"), chosen, strict=False)]
+def _domain(certified: Certified) -> int:
+    """Bits of the arguments of a step function."""
+    return signed(Interval(certified.step.lo, certified.step.hi)).bits
 
 
-def _limb_widths(multipliers: IntArray) -> list[int]:
+def _limbs_in_dsp(bits: int, multipliers: IntArray, total: int) -> list[tuple[str, object]]:
+    """Whether DSPs multiply a value of ``bits`` with the multiplier, or with each of its limbs, to ``total`` bits."""
     span = _span(multipliers)
-    return [LIMB_BITS + 1, span - LIMB_BITS] if span > LIMB_BITS + 1 else [span]
+    widths = [LIMB_BITS + 1, span - LIMB_BITS] if span > LIMB_BITS + 1 else [span]
+    if len(multipliers) == 1:
+        widths = [odd_bits(limb) for limb in limbs(int(multipliers[0]), span)]
+    names = ("Dsp", "HighDsp")
+    return [
+        (name, int(in_dsp(bits, width, total - low)))
+        for name, width, low in zip(names, widths, (0, LIMB_BITS), strict=False)
+    ]
 
 
 def _shift_bits(certified: Certified, form: ShiftForm) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hwgen.forms import Certified
 from hwgen.quantizer import IntArray
 
 LINE = 98
@@ -19,6 +20,8 @@ class Instance:
     name: str
     parameters: tuple[tuple[str, object], ...]
     ports: tuple[tuple[str, str], ...]
+    # What it computes, where it is a step function.
+    certified: Certified | None = None
 
 
 @dataclass(frozen=True)

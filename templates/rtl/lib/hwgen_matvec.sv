@@ -52,7 +52,10 @@ module hwgen_matvec #(
       if (Bipolar != 0) begin : gen_sign
         logic signed [ProductBits-1:0] code;
         assign code = ProductBits'($signed(codes_i[lane*CodeBits +: CodeBits]));
-        assign products[lane*ProductBits +: ProductBits] = weights_i[pe*Simd+lane] ? code : -code;
+        logic weight;
+        assign weight = weights_i[pe*Simd+lane];
+        assign products[lane*ProductBits +: ProductBits] =
+            (weight ? code : ~code) + ProductBits'(!weight);
       end else begin : gen_product
         hwgen_multiply #(.LeftBits(CodeBits), .RightBits(WeightBits), .Dsp(Dsp)) u_product (
           .left_i(codes_i[lane*CodeBits +: CodeBits]),

@@ -15,14 +15,21 @@ module hwgen_multiply #(
 
   if (Dsp != 0) begin : gen_dsp
     assign product_o = Bits'(left_i) * Bits'(right_i);
+  end else if (RightBits == 2) begin : gen_digit
+    // -2, -1, 0 or 1 times left: chosen, and negated with the carry of one adder.
+    logic signed [Bits-1:0] left, magnitude;
+    assign left = Bits'(left_i);
+    assign magnitude = right_i[0] ? left : right_i[1] ? left <<< 1 : '0;
+    assign product_o = (right_i[1] ? ~magnitude : magnitude) + Bits'(right_i[1]);
   end else begin : gen_lut
+    localparam int Top = RightBits - 1;
     logic signed [Bits-1:0] left, sum;
     assign left = Bits'(left_i);
-    // The highest bit of a two's complement number weighs negative.
     always_comb begin
-      sum = right_i[RightBits-1] ? -(left <<< (RightBits - 1)) : '0;
-      for (int i = 0; i < RightBits - 1; i++) sum = sum + (right_i[i] ? left <<< i : '0);
+      sum = '0;
+      for (int i = 0; i < Top; i++) sum = sum + (right_i[i] ? left <<< i : '0);
     end
-    assign product_o = sum;
+    // The highest bit of a two's complement number weighs negative.
+    assign product_o = sum - (right_i[Top] ? left <<< Top : '0);
   end
 endmodule

@@ -71,13 +71,9 @@ module hwgen_sums_buffer #(
     assign line[bank*BankBits +: BankBits] = word_q;
   end
   logic [ReadPe*SumBits-1:0] shown;
-  if (WriteBanks == 1) begin : gen_line
-    logic unused_part;
-    assign unused_part = shown_part_q[0];
-    assign shown = line;
-  end else begin : gen_part
-    assign shown = line[shown_part_q*ReadPe*SumBits +: ReadPe*SumBits];
-  end
+  hwgen_select #(.Width(ReadPe * SumBits), .Count(WriteBanks)) u_shown (
+    .words_i(line), .index_i(shown_part_q), .word_o(shown)
+  );
   hwgen_delay #(.Width(ReadPe * SumBits), .Stages(ReadStages - 1)) u_sums (
     .clk_i, .data_i(shown), .data_o(sums_o)
   );
