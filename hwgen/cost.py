@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwgen import mapping
 from hwgen.backends.rtl import taps
 from hwgen.backends.rtl_unit import UnitBuilder
 from hwgen.backends.sv import Instance, index_bits
-from hwgen.forms import MultiplyForm, TableForm
+from hwgen.forms import MultiplyForm, SearchForm, ShiftForm, TableForm
 from hwgen.mapping import LIMB_BITS, Memory, code_bits
-from hwgen.quantizer import IntArray
+from hwgen.quantizer import IntArray, RoundingMode
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import FoldedProduct, Schedule
 
@@ -107,6 +108,10 @@ class _Count:
         self.lut["counter"] += bits
         self.ff["counter"] += bits
 
+    def multiplier(self, left: int, right: int, times: int = 1) -> None:
+        """hwgen_multiply in LUTs: by two bits in one adder, by more in one for each bit but the highest."""
+        self.lut["digit" if right == 2 else "multiplier"] += times * (left + 1) * (right - 1)
+
     def ram(self, memory: Memory) -> None:
         """A memory that is written, with a registered read."""
         if memory.block:
@@ -117,14 +122,15 @@ class _Count:
         else:
             self.ff["read"] += 2 * memory.bits
 
-    def rom(self, memory: Memory, varying: int, stages: int, absorbed: bool = False) -> None:
-        """hwgen_rom with ``varying`` bits that are not constant; ``absorbed`` registers stand in DSPs."""
+    def rom(self, memory: Memory, words: IntArray, bits: int, stages: int, absorbed: bool = False) -> None:
+        """hwgen_rom with contents [words, lanes] of ``bits`` a lane; ``absorbed`` registers stand in DSPs."""
+        columns = _columns(words, bits)
         if memory.block:
-            self.halves += mapping.block_ram_halves(memory.words, varying)
-        elif memory.words > 1:
-            self.lut["rom"] += mapping.rom_luts(memory.words, varying)
-        registers = (stages - memory.block) * varying if memory.words > 1 else 0
-        self.ff["absorbed read" if absorbed else "read"] += registers
+            self.halves += mapping.block_ram_halves(memory.words, columns.shape[1])
+        else:
+            columns = np.unique(columns, axis=1)
+            self.lut["rom"] += mapping.rom_luts(memory.words, columns.shape[1])
+        self.ff["absorbed" if absorbed else "read"] += (stages - memory.block) * columns.shape[1]
 
 
 def predict(design: Schedule, flow: str = "xc7", times: Timeline | None = None) -> Cost:
@@ -171,16 +177,16 @@ def dsp_slices(left: int, right: int, flow: str = "xc7") -> int:
     return math.prod(1 + max(0, -(-(bits - limit) // _PART_BITS)) for bits, limit in limits)
 
 
-def varying_bits(words: IntArray, bits: int) -> int:
-    """Bits of a memory [words, lanes], ``bits`` a lane, that are not the same in all words: only these are stored."""
-    changed = np.bitwise_or.reduce(words ^ words[:1], axis=0) & ((1 << bits) - 1)
-    return sum(int(lane).bit_count() for lane in np.atleast_1d(changed))
+def _columns(words: IntArray, bits: int) -> NDArray[np.bool_]:
+    """The bits of a memory [words, lanes] that are not the same in all words, [words, bits]: others are not stored."""
+    found = (words[:, :, np.newaxis] >> np.arange(bits) & 1).astype(bool).reshape(len(words), -1)
+    return found[:, (found != found[0]).any(axis=0)]
 
 
 def _weights(count: _Count, product: FoldedProduct, stages: int, dsp: bool) -> None:
     stored = (product.weights > 0).astype(np.int64) if product.weight.bipolar else product.weights
     words = stored.transpose(1, 0, 2).reshape(product.cycles, -1)
-    count.rom(mapping.weight_memory(product), varying_bits(words, mapping.weight_bits(product)), stages, dsp)
+    count.rom(mapping.weight_memory(product), words, mapping.weight_bits(product), stages, dsp)
 
 
 def _matvec(count: _Count, times: Timeline, product: FoldedProduct, codes: int, sum_bits: int, tree: int) -> bool:
@@ -194,19 +200,19 @@ def _matvec(count: _Count, times: Timeline, product: FoldedProduct, codes: int, 
     elif product.weight.bipolar:
         count.lut["sign"] += pe * simd * bits
     else:
-        count.lut["multiplier"] += pe * simd * bits * (weight - 1)
-    if not dsp:
-        count.ff["product"] += pe * simd * bits * stages
+        count.multiplier(codes, weight, pe * simd)
+    count.ff["absorbed" if dsp else "product"] += pe * simd * bits * stages
     terms, levels = simd, math.ceil(math.log2(simd))
     for level in range(1, levels + 1):
-        adders, terms = terms // 2, -(-terms // 2)
+        # A DSP adds its product to that of a neighbour, and registers the sum.
         absorbed = dsp and level == 1
-        count.lut["absorbed adder" if absorbed else "adder"] += pe * adders * (bits + level)
+        adders, terms = terms // 2, -(-terms // 2)
+        count.lut["adder"] += 0 if absorbed else pe * adders * (bits + level - 1)
         if level * (tree + 1) // (levels + 1) > (level - 1) * (tree + 1) // (levels + 1):
-            count.ff["absorbed adder" if absorbed else "adder"] += pe * terms * (bits + level)
+            count.ff["absorbed" if absorbed else "adder"] += pe * terms * (bits + level)
     absorbed = dsp and simd == 1
-    count.lut["absorbed accumulator" if absorbed else "accumulator"] += pe * sum_bits
-    count.ff["absorbed accumulator" if absorbed else "accumulator"] += pe * sum_bits
+    count.lut["accumulator"] += 0 if absorbed else pe * sum_bits
+    count.ff["absorbed" if absorbed else "accumulator"] += pe * sum_bits
     count.flag(stages + tree + 1)
     count.delay(2, stages + tree)
     return dsp
@@ -220,14 +226,14 @@ def _input_product(times: Timeline, flow: str) -> Unit:
     dsp = _matvec(count, times, product, codes, sums, times.input_tree)
     _weights(count, product, registers.weight, dsp)
     words = design.bias.reshape(product.folds, product.pe)
-    count.rom(mapping.memories(times)["bias"], varying_bits(words, sums), 1)
+    count.rom(mapping.memories(times)["bias"], words, sums, 1)
     count.counter(product.folds, product.column_tiles, product.cycles, times.sums_steps + 1)
     operands = product.simd * codes
     if product.folds > 1:
         count.lut["ram"] += mapping.ram_luts(product.column_tiles, operands) if product.column_tiles > 1 else 0
         count.lut["select"] += operands
         count.ff["read"] += operands if product.column_tiles == 1 else 0
-    count.ff["absorbed operand" if dsp else "operand"] += operands * registers.weight
+    count.ff["absorbed" if dsp else "operand"] += operands * registers.weight
     count.delay(2, registers.weight)
     count.delay(index_bits(product.folds), times.input_latency - 2)
     count.delay(1, times.input_latency)
@@ -276,7 +282,7 @@ def _hidden_product(times: Timeline, flow: str) -> Unit:
     product, codes = design.hidden_product, code_bits(design.cell.hidden)
     dsp = _matvec(count, times, product, codes, mapping.total_bits(design), times.hidden_tree)
     _weights(count, product, times.registers.weight, dsp)
-    count.ff["absorbed operand" if dsp else "operand"] += product.simd * codes * times.registers.operand
+    count.ff["absorbed" if dsp else "operand"] += product.simd * codes * times.registers.operand
     return count.unit()
 
 
@@ -287,7 +293,7 @@ def _state(times: Timeline, flow: str) -> Unit:
     cell, simd, hidden_bits = design.cell, design.hidden_product.simd, code_bits(design.cell.hidden)
     whole = cell.hidden_size * hidden_bits
     count.ff["state"] += 2 * whole
-    count.lut["state select"] += 2 * whole
+    count.lut["state select"] += simd * hidden_bits * _select_luts(2 * times.column_tiles)
     count.lut["state write"] += 2 * times.groups
     count.ram(mapping.memories(times)["cell_state"])
     for port, initial, bits, lanes in (
@@ -297,13 +303,18 @@ def _state(times: Timeline, flow: str) -> Unit:
         if initial is None:
             whole = cell.hidden_size * bits
             count.ff["state"] += 2 * whole
-            count.lut["state select"] += 2 * whole
+            count.lut["state select"] += lanes * bits * _select_luts(2 * cell.hidden_size // lanes)
             count.lut["state write"] += 2 * cell.hidden_size // design.units
             count.counter(cell.hidden_size // design.units)
             count.flag(6 + (times.read if port == "h0" else times.kept))
         if initial is None or (initial != initial[0]).any() or initial[0]:
             count.lut["select"] += lanes * bits
     return count.unit()
+
+
+def _select_luts(words: int) -> float:
+    """LUTs that choose one bit of so many: as Yosys builds them, more than a tree of six-input LUTs needs."""
+    return 1 if words <= 4 else 0.625 * words - 1.5
 
 
 def _edges(times: Timeline, flow: str) -> Unit:
@@ -341,51 +352,69 @@ def _step_multiply(count: _Count, p: dict[str, int], instance: Instance, times: 
         limbs = mapping.limbs(constant, bits)
         widths = [mapping.odd_bits(limb) for limb in limbs]
     count.ff["operand"] += value * p["InputStages"]
-    in_dsp = False
+    slices = 0
     for index, width in enumerate(widths):
         if p["HighDsp" if index else "Dsp"]:
-            in_dsp = True
-            count.dsp += dsp_slices(value, width, count.flow)
-            continue
-        if constant is None:
-            count.lut["multiplier"] += (value + width) * (width - 1)
-        elif width:
-            count.lut["constant multiplier"] += (value + width) * (limbs[index].bit_count() - 1)
-        count.ff["product"] += (value + width) * p["ProductStages"]
-    adders = sum(width > 0 for width in widths) - 1 + int((form.offset != 0).any())
-    count.lut["absorbed step adder" if in_dsp else "step adder"] += total * adders
-    count.ff["absorbed step" if in_dsp else "step"] += (total - p["Shift"]) * p["SumStages"]
-    _clamp(count, total - p["Shift"], p)
+            slices += dsp_slices(value, width, count.flow)
+        elif constant is None:
+            count.multiplier(value, width)
+            count.ff["product"] += (value + width) * p["ProductStages"]
+        elif limbs[index]:
+            count.lut["constant multiplier"] += value * (limbs[index].bit_count() - 1)
+            count.ff["product"] += (value + max(width - 1, 0)) * p["ProductStages"]
+    count.dsp += slices
+    rest = total - p["Shift"]
+    if constant is None and wide:
+        # The sum of the limbs stands outside of their DSPs, and one of the products in front of it.
+        count.lut["step adder"] += total
+        count.ff["product"] += p["Shift"]
+    elif not slices:
+        count.lut["step adder"] += total
+    count.ff["absorbed" if slices and not wide else "step"] += rest * p["SumStages"]
+    _clamp(count, rest, p)
 
 
 def _step_shift(count: _Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
-    total, cut = p["TotalBits"], max(p["Shift"], 0)
-    offset = 0 if instance.certified is None else int((instance.certified.form.offset != 0).any())  # type: ignore
-    count.lut["step adder"] += total * (offset + (cut > 0 and p["Rounding"] != 2))
+    assert instance.certified is not None
+    form = instance.certified.form
+    assert isinstance(form, ShiftForm)
+    total, cut = p["TotalBits"], max(form.shift, 0)
+    adders = int((form.offset != 0).any()) + int(cut > 0 and form.rounding is not RoundingMode.FLOOR)
+    count.lut["rounding"] += total * adders
     count.ff["step"] += total * p["SumStages"]
     _clamp(count, total - cut, p)
 
 
 def _clamp(count: _Count, bits: int, p: dict[str, int]) -> None:
-    count.lut["clamp"] += bits + p["CodeBits"]
+    count.lut["clamp"] += p["CodeBits"] + max(0, bits - p["CodeBits"]) / 3
     count.ff["code"] += p["CodeBits"] * p["OutputStages"]
 
 
 def _step_search(count: _Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
-    levels = p["Count"].bit_length()
-    parts = p["Stages"] + 1 - p["OutputRegister"]
+    assert instance.certified is not None
+    form = instance.certified.form
+    assert isinstance(form, SearchForm)
+    nodes = form.nodes()
+    nodes = nodes[lane :: times.design.units] if len(nodes) > 1 else nodes
+    levels, parts = form.levels, p["Stages"] + 1 - p["OutputRegister"]
     bits, rows = p["ThresholdBits"], p["Rows"]
     row_bits = index_bits(rows) if rows > 1 else 0
+    registered = False
     for level in range(1, levels + 1):
         words = rows << (level - 1)
-        count.lut["compare"] += bits
-        if words > 1:
-            count.lut["threshold"] += mapping.rom_luts(words, bits)
-        if level * parts // levels > (level - 1) * parts // levels:
-            last = level == levels
-            count.ff["step"] += level * (not last or p["OutputRegister"])
-            count.ff["step"] += (not last) * (p["ValueBits"] + row_bits)
-    count.lut["clamp"] += levels + p["CodeBits"]
+        columns = _columns(nodes[:, 1 << (level - 1) : 1 << level].reshape(-1, 1), bits)
+        columns = np.unique(columns, axis=1).shape[1]
+        count.lut["compare"] += bits / 3 if words == 1 else bits
+        # The comparison takes up to four bits of address; more make the memory one of its own.
+        count.lut["threshold"] += mapping.rom_luts(words, columns) if words > 16 else 0
+        # Behind a register it is the threshold that is registered, not its address alone.
+        count.ff["step"] += columns if registered else 0
+        registered = level * parts // levels > (level - 1) * parts // levels
+        if registered and level < levels:
+            count.ff["step"] += level + p["ValueBits"] + row_bits
+        elif registered:
+            count.ff["code"] += level * p["OutputRegister"]
+    count.lut["clamp"] += p["CodeBits"]
 
 
 def _step_table(count: _Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
@@ -394,8 +423,7 @@ def _step_table(count: _Count, p: dict[str, int], instance: Instance, times: Tim
     assert isinstance(form, TableForm)
     rows = form.table[lane :: times.design.units] if len(form.table) > 1 else form.table
     words = p["Rows"] << index_bits(rows.shape[1])
-    varying = varying_bits(rows.reshape(-1, 1), p["CodeBits"])
-    count.rom(Memory(words, p["CodeBits"], False, bool(p["Block"])), varying, p["Stages"])
+    count.rom(Memory(words, p["CodeBits"], False, bool(p["Block"])), rows.reshape(-1, 1), p["CodeBits"], p["Stages"])
     count.lut["step adder"] += p["ValueBits"] if form.lo else 0
 
 
@@ -405,7 +433,7 @@ def _product(count: _Count, p: dict[str, int], instance: Instance, times: Timeli
     if p["Dsp"]:
         count.dsp += dsp_slices(left, right, count.flow)
     else:
-        count.lut["multiplier"] += (left + right) * (right - 1)
+        count.multiplier(left, right)
         count.ff["product"] += p["ProductBits"] * p["Stages"]
 
 

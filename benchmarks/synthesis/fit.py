@@ -27,10 +27,11 @@ from hwgen.synth import yosys
 
 MEASURED = Path(__file__).with_name("measured.json")
 FITTED = ("lut", "ff")
-# What a structure takes is known where it is a memory; elsewhere the fit leaves this only for good reason.
-KNOWN = {"lut": {"ram": 1.0, "shift register": 1.0}, "ff": {}}
-PRIOR = 1.0
-# How strongly: a coefficient that is off by its prior costs as much as so large an error of one design.
+# Memories of LUTs are counted exactly.
+KNOWN: dict[str, dict[str, float]] = {"lut": {"ram": 1.0, "shift register": 1.0}, "ff": {}}
+# What a structure is expected to take; 1 where nothing is said.  Few designs show some of them.
+PRIOR = {"design": 0.0, "absorbed": 0.0, "multiplier": 1.7, "rounding": 0.4}
+# A coefficient that is off by 1 costs the fit as much as so large an error of one design.
 STRENGTH = 0.03
 
 
@@ -92,7 +93,7 @@ def fit(samples: list[Sample], kind: str) -> dict[str, float]:
         rows.append([counts.get(name, 0) / whole for name in names])
         targets.append((whole - known) / whole)
     rows += (np.eye(len(names)) * STRENGTH).tolist()
-    targets += [STRENGTH * (PRIOR if name != "design" else 0) for name in names]
+    targets += [STRENGTH * PRIOR.get(name, 1.0) for name in names]
     solution = nonnegative(np.array(rows), np.array(targets))
     return {name: round(float(value), 3) for name, value in zip(names, solution, strict=True)} | KNOWN[kind]
 

@@ -199,10 +199,12 @@ class UnitBuilder:
         return late
 
     def _product(self, name: str, left: _Signal, right: _Signal, what: Product, time: int) -> _Signal:
-        left, right = self._align(left, time), self._align(right, time)
-        left_bits, right_bits = left.bits + (what.left_zero != 0), right.bits + (what.right_zero != 0)
-        bits = left_bits + right_bits
-        product = self._signal(name, bits, time + self.registers.elementwise)
+        factors = [(self._align(left, time), what.left_zero), (self._align(right, time), what.right_zero)]
+        # In LUTs the bits of the right one are added up: the narrower one.
+        factors.sort(key=lambda factor: _factor_bits(*factor), reverse=True)
+        (left, left_zero), (right, right_zero) = factors
+        widths = [_factor_bits(*factor) for factor in factors]
+        product = self._signal(name, sum(widths), time + self.registers.elementwise)
         self._block.instances.append(
             Instance(
                 "hwgen_product",
@@ -210,10 +212,10 @@ class UnitBuilder:
                 (
                     ("LeftBits", left.bits),
                     ("RightBits", right.bits),
-                    ("LeftZero", what.left_zero),
-                    ("RightZero", what.right_zero),
-                    ("ProductBits", bits),
-                    ("Dsp", int(in_dsp(left_bits, right_bits, _domain(what.requantize)))),
+                    ("LeftZero", left_zero),
+                    ("RightZero", right_zero),
+                    ("ProductBits", product.bits),
+                    ("Dsp", int(in_dsp(widths[0], widths[1], _domain(what.requantize)))),
                     ("Stages", self.registers.elementwise),
                 ),
                 (("clk_i", "clk_i"), ("left_i", left.name), ("right_i", right.name), ("product_o", name)),
@@ -415,6 +417,11 @@ def _resized(value: _Signal, bits: int) -> str:
 
 def _span(values: IntArray) -> int:
     return signed(Interval(int(values.min()), int(values.max()))).bits
+
+
+def _factor_bits(factor: _Signal, zero: int) -> int:
+    """Bits of a factor of a product: a zero point costs one."""
+    return factor.bits + (zero != 0)
 
 
 def _domain(certified: Certified) -> int:

@@ -71,14 +71,21 @@ def cells(
         raise ConfigError(f"frontend must be one of {', '.join(FRONTENDS)}, not {printable(frontend)}")
     top, report = top_name(project.design), folder / f"{flow}-{flatten}-{frontend}.json"
     no_hierarchy = {"ecp5": ("", "-noflatten")}.get(flow, ("-flatten", ""))
-    commands = [
-        *read_commands(project, frontend),
-        _SYNTHESIS[flow].format(top=top, flatten=no_hierarchy[0] if flatten else no_hierarchy[1]),
-        f"tee -q -o {report} stat -json",
-    ]
+    synthesise = _SYNTHESIS[flow].format(top=top, flatten=no_hierarchy[0] if flatten else no_hierarchy[1])
+    commands = [*read_commands(project, frontend), *_checked(synthesise, flow), f"tee -q -o {report} stat -json"]
     run_script(commands, project.path / "rtl", f"Yosys for {flow}")
     modules = json.loads(report.read_text())["modules"]
     return {name: module["num_cells_by_type"] for name, module in modules.items()}
+
+
+def _checked(synthesise: str, flow: str) -> list[str]:
+    """Synthesis, halted behind the packing of DSPs to see that it left nothing without a driver.
+
+    Yosys 0.70 may do so (an adder in front of a register that has two readers), and then goes on with zeros.
+    """
+    if flow not in ("xc7", "xcup"):
+        return [synthesise]
+    return [f"{synthesise} -run :coarse", "opt_clean", "check -assert", f"{synthesise} -run coarse:"]
 
 
 def resources(project: Project, flow: str, folder: Path, flatten: bool, frontend: str = "verilog") -> dict[str, Any]:

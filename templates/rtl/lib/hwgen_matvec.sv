@@ -46,7 +46,11 @@ module hwgen_matvec #(
   for (genvar pe = 0; pe < Pe; pe++) begin : gen_pe
     logic [Simd*ProductBits-1:0] products, products_q;
     logic signed [TreeBits-1:0] sum;
-    logic signed [SumBits-1:0] start, total_q;
+    logic signed [SumBits-1:0] start;
+    // Kept: Yosys 0.70 moves an adder in front of a register into the DSP behind it even where the
+    // register is read elsewhere as well, and leaves that reader without a driver.
+    (* keep *)
+    logic signed [SumBits-1:0] total_q;
 
     for (genvar lane = 0; lane < Simd; lane++) begin : gen_lane
       if (Bipolar != 0) begin : gen_sign
