@@ -40,6 +40,10 @@ module hwgen_adder_tree #(
           assign added = Own'(left) + Own'(right);
         end else begin : gen_single
           assign added = gen_level[l-1].sums[2*i*Term +: Own];
+          if (Own < Term) begin : gen_sign
+            logic unused_sign;
+            assign unused_sign = |gen_level[l-1].sums[2*i*Term+Own +: Term-Own];
+          end
         end
         hwgen_delay #(.Width(Own), .Stages(Here)) u_sum (
           .clk_i, .data_i(added), .data_o(sum)
