@@ -34,6 +34,7 @@ LAYERS = (
     ("mapping",),
     ("vectors",),
     ("backends",),
+    ("structure",),
     ("cost",),
     ("project",),
     ("verify", "synth"),

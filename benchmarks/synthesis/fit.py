@@ -22,15 +22,14 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.synthesis.designs import Point, held_out
-from hwgen import cost
+from hwgen import cost, structure
+from hwgen.rtl_timing import timeline
 from hwgen.synth import yosys
 
 MEASURED = Path(__file__).with_name("measured.json")
 FITTED = ("lut", "ff")
 # Memories of LUTs are counted exactly.
 KNOWN: dict[str, dict[str, float]] = {"lut": {"ram": 1.0, "shift register": 1.0}, "ff": {}}
-# What a structure is expected to take; 1 where nothing is said.  Few designs show some of them.
-PRIOR = {"design": 0.0, "absorbed": 0.0, "multiplier": 1.7, "rounding": 0.4}
 # A coefficient that is off by 1 costs the fit as much as so large an error of one design.
 STRENGTH = 0.03
 
@@ -41,7 +40,7 @@ class Sample:
 
     name: str
     held_out: bool
-    units: tuple[cost.Unit, ...]
+    units: tuple[structure.Unit, ...]
     measured: Mapping[str, float]
 
     def structure(self, kind: str) -> dict[str, float]:
@@ -75,7 +74,7 @@ def load() -> list[Sample]:
         Sample(
             entry["name"],
             entry["name"] in out,
-            tuple(cost.structure(Point.from_dict(entry["point"]).schedule())),
+            tuple(structure.structure(timeline(Point.from_dict(entry["point"]).schedule()))),
             yosys.count(entry["cells"]),
         )
         for entry in designs
@@ -85,7 +84,8 @@ def load() -> list[Sample]:
 def fit(samples: list[Sample], kind: str) -> dict[str, float]:
     """Coefficients of the least squares of relative errors, none of them negative."""
     fitted = [sample for sample in samples if not sample.held_out]
-    names = sorted({what for sample in samples for what in sample.structure(kind)} - set(KNOWN[kind]))
+    expected = {name: value for name, value in structure.EXPECTED[kind].items() if name not in KNOWN[kind]}
+    names = list(expected)
     rows, targets = [], []
     for sample in fitted:
         counts, whole = sample.structure(kind), sample.measured[kind]
@@ -93,9 +93,10 @@ def fit(samples: list[Sample], kind: str) -> dict[str, float]:
         rows.append([counts.get(name, 0) / whole for name in names])
         targets.append((whole - known) / whole)
     rows += (np.eye(len(names)) * STRENGTH).tolist()
-    targets += [STRENGTH * PRIOR.get(name, 1.0) for name in names]
+    targets += [STRENGTH * value for value in expected.values()]
     solution = nonnegative(np.array(rows), np.array(targets))
-    return {name: round(float(value), 3) for name, value in zip(names, solution, strict=True)} | KNOWN[kind]
+    found = {name: round(float(value), 3) for name, value in zip(names, solution, strict=True)}
+    return dict(sorted({**found, **KNOWN[kind]}.items()))
 
 
 def nonnegative(matrix: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from hwgen import toolchain
 from hwgen.backends.naming import top_name
-from hwgen.errors import ConfigError, printable
+from hwgen.errors import ConfigError, ToolError, printable
 from hwgen.project import Project
 
 _RUNNER = """
@@ -27,10 +27,14 @@ for command in sys.stdin.read().splitlines():
 """
 FRONTENDS = ("verilog", "slang")
 _SYNTHESIS = {
-    "xc7": "synth_xilinx -family xc7 -noiopad -noclkbuf {flatten} -top {top}",
-    "xcup": "synth_xilinx -family xcup -noiopad -noclkbuf {flatten} -top {top}",
-    "ecp5": "synth_ecp5 {flatten} -top {top}",
+    "xc7": "synth_xilinx -family xc7 -noiopad -noclkbuf -flatten -top {top}",
+    "xcup": "synth_xilinx -family xcup -noiopad -noclkbuf -flatten -top {top}",
+    "ecp5": "synth_ecp5 -top {top}",
 }
+_UNITS = (
+    *("hwgen_input_product", "hwgen_matvec", "hwgen_rom", "hwgen_sums_buffer", "hwgen_recurrence_control"),
+    *("hwgen_state_memory", "hwgen_initial_state", "hwgen_axis_output", "hwgen_sequence_reverse"),
+)
 # LUTs that a cell takes: on 7 series and UltraScale(+) memories of LUTs count as many as they occupy.
 _LUTS = {
     **{f"LUT{n}": 1 for n in range(1, 7)},
@@ -64,18 +68,45 @@ def version() -> str:
 
 
 def cells(
-    project: Project, flow: str, folder: Path, flatten: bool = True, frontend: str = "verilog"
+    project: Project, flow: str, folder: Path, by_unit: bool = False, frontend: str = "verilog"
 ) -> dict[str, dict[str, int]]:
-    """The cells of each module after synthesis, by type; one module with ``flatten``."""
+    """The cells after synthesis by type: of the one flattened module, or of each unit with walls between the units."""
     if frontend not in FRONTENDS:
         raise ConfigError(f"frontend must be one of {', '.join(FRONTENDS)}, not {printable(frontend)}")
-    top, report = top_name(project.design), folder / f"{flow}-{flatten}-{frontend}.json"
-    no_hierarchy = {"ecp5": ("", "-noflatten")}.get(flow, ("-flatten", ""))
-    synthesise = _SYNTHESIS[flow].format(top=top, flatten=no_hierarchy[0] if flatten else no_hierarchy[1])
-    commands = [*read_commands(project, frontend), *_checked(synthesise, flow), f"tee -q -o {report} stat -json"]
+    top, report = top_name(project.design), folder / f"{flow}-{by_unit}-{frontend}.json"
+    synthesise = _SYNTHESIS[flow].format(top=top)
+    commands = [
+        *read_commands(project, frontend),
+        *(_walls(top) if by_unit else []),
+        *_checked(synthesise, flow),
+        f"tee -q -o {report} stat -json",
+    ]
     run_script(commands, project.path / "rtl", f"Yosys for {flow}")
     modules = json.loads(report.read_text())["modules"]
     return {name: module["num_cells_by_type"] for name, module in modules.items()}
+
+
+def write_netlist(project: Project, flow: str, path: Path) -> None:
+    """The flattened netlist as Verilog, in cells of the FPGA: for simulation with ``cell_models``."""
+    synthesise = _SYNTHESIS[flow].format(top=top_name(project.design))
+    commands = [*read_commands(project), *_checked(synthesise, flow), f"write_verilog -noattr {path}"]
+    run_script(commands, project.path / "rtl", f"Yosys for {flow}")
+
+
+def cell_models(flow: str) -> Path:
+    """Yosys' simulation models of the cells of an FPGA; raises ToolError if pyosys is missing."""
+    found = importlib.util.find_spec("pyosys")
+    for root in (found.submodule_search_locations or ()) if found else ():
+        path = Path(root) / "share" / {"ecp5": "ecp5"}.get(flow, "xilinx") / "cells_sim.v"
+        if path.is_file():
+            return path
+    raise ToolError("Yosys was not found; install it with: pip install 'hwgen[synth]'")
+
+
+def _walls(top: str) -> list[str]:
+    """Keep the units of the top level apart, whatever their parameters; what they consist of is flattened."""
+    names = [f"*{name}" for unit in (*_UNITS, f"{top}_unit") for name in (unit, unit + r"\\*")]
+    return [f"hierarchy -check -top {top}", *(f"setattr -mod -set keep_hierarchy 1 {name}" for name in names)]
 
 
 def _checked(synthesise: str, flow: str) -> list[str]:
@@ -88,16 +119,22 @@ def _checked(synthesise: str, flow: str) -> list[str]:
     return [f"{synthesise} -run :coarse", "opt_clean", "check -assert", f"{synthesise} -run coarse:"]
 
 
-def resources(project: Project, flow: str, folder: Path, flatten: bool, frontend: str = "verilog") -> dict[str, Any]:
-    """LUTs, flip-flops, DSPs and block RAMs of the whole, and with ``flatten`` off of each unit."""
-    top, modules = top_name(project.design), cells(project, flow, folder, flatten, frontend)
+def resources(project: Project, flow: str, folder: Path, frontend: str = "verilog") -> dict[str, float]:
+    """LUTs, flip-flops, DSPs and block RAMs of the whole, flattened."""
+    (found,) = cells(project, flow, folder, frontend=frontend).values()
+    return count(found)
+
+
+def unit_resources(project: Project, flow: str, folder: Path) -> dict[str, dict[str, float]]:
+    """The same of each unit, with walls between them: more than the whole, where units share nothing."""
+    top, modules = top_name(project.design), cells(project, flow, folder, by_unit=True)
     units: dict[str, dict[str, float]] = {}
     for name, inside in modules.items():
         times = _instances(name, top, modules)
         counts = units.setdefault(_unit(name), dict.fromkeys(("lut", "ff", "dsp", "bram"), 0.0))
         for kind, number in count(inside).items():
             counts[kind] += number * times
-    return {**units[top], "units": {name: counts for name, counts in sorted(units.items()) if any(counts.values())}}
+    return {name: counts for name, counts in sorted(units.items()) if any(counts.values())}
 
 
 def _instances(name: str, top: str, modules: Mapping[str, Mapping[str, int]]) -> int:
