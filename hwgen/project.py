@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hwgen
-from hwgen import frontend, integer, vectors
+from hwgen import cost, frontend, integer, vectors
 from hwgen.backends import hls, rtl
 from hwgen.backends.naming import comment, top_name
 from hwgen.errors import ConfigError, printable
@@ -86,7 +86,8 @@ def render(design: Schedule, backends: tuple[str, ...]) -> dict[str, bytes]:
     if "rtl" in backends:
         times = timeline(design)
         exact = {"step_cycles": times.period, "depth": times.depth, "depth_breakdown": times.breakdown}
-        files["schedule.json"] = _json({**design.to_dict(), "rtl": exact})
+        resources = cost.predict(design, times=times).to_dict()
+        files["schedule.json"] = _json({**design.to_dict(), "rtl": {**exact, "predicted_resources": resources}})
         files |= {f"rtl/{path}": text.encode() for path, text in rtl.generate(design, origin).items()}
         files |= {f"rtl/vectors/{name}.txt": text.encode() for name, text in _shipped_vectors(design).items()}
     options = design.options

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hwgen import cost
 from hwgen.schedule import Schedule
 
 
@@ -48,7 +49,21 @@ def print_build(path: Path, design: Schedule, backends: tuple[str, ...], out: Co
         f"{len(list(cell.steps()))} step functions proven on all {thresholds:,} thresholds"
     )
     print_schedule(design.to_dict(), out)
+    if "rtl" in backends:
+        _print_cost(cost.predict(design).whole, design, out)
     out.print(f"next: hwgen verify {escape(str(path))}", soft_wrap=True)
+
+
+def _print_cost(whole: cost.Resources, design: Schedule, out: Console) -> None:
+    """What the RTL is predicted to take of the target, and how much of it there is."""
+    device = design.options.target
+    limits = {"lut": device.lut, "ff": device.ff, "dsp": device.dsp, "bram": device.bram36}
+    names = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram": "block RAM"}
+    parts = []
+    for kind, value in whole.to_dict().items():
+        style = "[red]" if value > limits[kind] else "[default]"
+        parts.append(f"{style}{value:,.10g} of {limits[kind]:,} {names[kind]}[/]")
+    out.print(f"RTL predicted to take {', '.join(parts)}")
 
 
 def print_verification(report: dict[str, Any], out: Console) -> None:
@@ -97,10 +112,18 @@ def print_synthesis(flow: str, result: dict[str, Any], out: Console) -> None:
     """Show the result of one flow of synth.json."""
     table = Table(f"{flow}, Yosys", "LUT", "FF", "DSP", "block RAM", box=None, pad_edge=False)
     for name, entry in result["units"].items():
-        table.add_row(f"  {name}", *(f"{entry[kind]:,.10g}" for kind in ("lut", "ff", "dsp", "bram")), style="dim")
-    table.add_row("whole, flattened", *(f"{result[kind]:,.10g}" for kind in ("lut", "ff", "dsp", "bram")))
+        table.add_row(f"  {name}", *_resources(entry), style="dim")
+    table.add_row("whole, flattened", *_resources(result["measured"]))
+    if "predicted" in result:
+        errors = result["relative_error"].values()
+        table.add_row("predicted", *_resources(result["predicted"]))
+        table.add_row("error", *("-" if error is None else f"{error:+.1%}" if error else "exact" for error in errors))
     out.print(table)
     if "fmax_mhz" in result:
         out.print(f"placed on {result['device']}: {result['fmax_mhz']} MHz; critical path:")
         for hop in result["critical_path"]:
             out.print(f"  {escape(hop)}", soft_wrap=True)
+
+
+def _resources(entry: dict[str, float]) -> list[str]:
+    return [f"{entry[kind]:,.10g}" for kind in ("lut", "ff", "dsp", "bram")]

@@ -301,6 +301,11 @@ class Timeline:
         """The least cycles between time steps: those of sequences of one step, which need no state of another."""
         return max(self.design.input_product.cycles, self.tiles)
 
+    @cached_property
+    def common(self) -> int:
+        """Rows in each bank of the buffer of projected sums: both of its sides touch a bank once a cycle."""
+        return math.gcd(self.design.input_product.pe, self.design.hidden_product.pe)
+
     @property
     def freed(self) -> int:
         """From the start of a step to the read of its last projected sums."""

@@ -6,24 +6,23 @@ from __future__ import annotations
 import math
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
 
-from hwgen import resources
+from hwgen import mapping, resources
 from hwgen.backends.naming import comment, top_name
-from hwgen.backends.rtl_unit import LINE, UnitBuilder, code_bits, constant, hex_file, index_bits, literal
-from hwgen.integer import Interval
+from hwgen.backends.rtl_unit import UnitBuilder
+from hwgen.backends.sv import LINE, constant, hex_file, index_bits, literal
+from hwgen.mapping import code_bits, weight_bits
 from hwgen.quantizer import IntArray
 from hwgen.rtl_timing import (
     Registers,
     Timeline,
     timeline,
 )
-from hwgen.schedule import FoldedProduct, Port, Schedule, signed
-
-# Weights of one PE beyond so many bits go to block RAM.
-_BLOCK_RAM_BITS = 1024
+from hwgen.schedule import Port, Schedule
 
 
 def _wrapped_comment(text: str, indent: int = 0) -> str:
@@ -49,7 +48,7 @@ def generate(design: Schedule, origin: str, registers: Registers | None = None) 
     unit.build()
     context = _context(design, times, origin) | unit.context()
     top = top_name(design)
-    files |= _memories(design) | unit.files
+    files |= _memories(design) | unit.files()
     for template, path in (
         ("top.sv.jinja", f"src/{top}.sv"),
         ("unit.sv.jinja", f"src/{top}_unit.sv"),
@@ -70,21 +69,11 @@ def library() -> Path:
     return resources.templates() / "rtl" / "lib"
 
 
-def _weight_bits(product: FoldedProduct) -> int:
-    return 1 if product.weight.bipolar else max(2, signed(Interval(product.weight.lo, product.weight.hi)).bits)
-
-
-def _in_block_ram(product: FoldedProduct) -> int:
-    """Whether the weights of a PE are worth block RAM."""
-    return int(product.cycles > 1 and product.cycles * product.simd * _weight_bits(product) > _BLOCK_RAM_BITS)
-
-
 def _context(design: Schedule, times: Timeline, origin: str) -> dict[str, object]:
     cell, registers = design.cell, times.registers
     inputs, hidden = design.input_product, design.hidden_product
-    sum_bits, total_bits = signed(inputs.sums).bits, signed(hidden.sums).bits
     ports = {port.name: port for port in (*design.inputs, *design.outputs)}
-    taps, context_chain = _taps(times)
+    places, chain = taps(times)
     return {
         "top": top_name(design),
         "origin": origin,
@@ -98,16 +87,16 @@ def _context(design: Schedule, times: Timeline, origin: str) -> dict[str, object
         "hidden": hidden,
         "ports": ports,
         "lanes": {name: _lane(port) for name, port in ports.items()},
-        "common": math.gcd(inputs.pe, hidden.pe),
-        "sum_bits": sum_bits,
-        "total_bits": max(total_bits, sum_bits),
+        "sum_bits": mapping.sum_bits(design),
+        "total_bits": mapping.total_bits(design),
         "input_bits": code_bits(cell.input),
         "hidden_bits": code_bits(cell.hidden),
         "cell_bits": code_bits(cell.cell),
-        "input_weight_bits": _weight_bits(inputs),
-        "hidden_weight_bits": _weight_bits(hidden),
-        "input_block": _in_block_ram(inputs),
-        "hidden_block": _in_block_ram(hidden),
+        "input_weight_bits": weight_bits(inputs),
+        "hidden_weight_bits": weight_bits(hidden),
+        "input_dsp": int(mapping.product_in_dsp(inputs, code_bits(cell.input), mapping.sum_bits(design))),
+        "hidden_dsp": int(mapping.product_in_dsp(hidden, code_bits(cell.hidden), mapping.total_bits(design))),
+        "block_ram": {name: int(memory.block) for name, memory in mapping.memories(times).items()},
         "column_bits": index_bits(times.column_tiles),
         "part_bits": index_bits(times.parts),
         "group_bits": index_bits(times.groups),
@@ -135,8 +124,8 @@ def _context(design: Schedule, times: Timeline, origin: str) -> dict[str, object
             "certificate.json says what was checked about each step function."
         ),
         "period_ns": f"{1000 / design.options.clock_mhz:.6g}",
-        "taps": taps,
-        "chain": context_chain,
+        "taps": places,
+        "chain": chain,
     }
 
 
@@ -152,7 +141,7 @@ def _initial(name: str, codes: IntArray | None, bits: int) -> dict[str, object]:
     return {"port": name, "kind": "constant", "constant": constant(f"Initial{name[0].upper()}", codes, bits)}
 
 
-def _taps(times: Timeline) -> tuple[dict[str, str], list[dict[str, object]]]:
+def taps(times: Timeline) -> tuple[dict[str, str], list[dict[str, Any]]]:
     """Where the group and step of a tile are needed behind its issue, and the delays from one place to the next."""
     needed = {
         "constants": times.total - 1,
@@ -163,7 +152,7 @@ def _taps(times: Timeline) -> tuple[dict[str, str], list[dict[str, object]]]:
         "hidden": times.total + times.hidden,
     }
     names: dict[int, str] = {}
-    chain: list[dict[str, object]] = []
+    chain: list[dict[str, Any]] = []
     before, previous = 0, "issue"
     for what, time in sorted(needed.items(), key=lambda item: item[1]):
         if time not in names:
@@ -185,14 +174,14 @@ def _memories(design: Schedule) -> dict[str, str]:
     """Weights and biases: a word for each tile, or for each group of PE rows."""
     files = {}
     for product in (design.input_product, design.hidden_product):
-        bits = _weight_bits(product)
+        bits = weight_bits(product)
         stored = (product.weights > 0).astype(np.int64) if product.weight.bipolar else product.weights
         # [pe, tile, lane] to one word a tile, SIMD lanes of a row side by side, rows above each other.
         tiles = stored.transpose(1, 0, 2).reshape(product.cycles, -1)
         what = f"{product.name} weights: {product.cycles} tiles of {product.pe} PE x {product.simd} SIMD x {bits} bits"
         words = (_pack(tile, bits) for tile in tiles)
         files[f"rom/{product.name}_weights.hex"] = hex_file(what, words, tiles.shape[1] * bits)
-    inputs, bits = design.input_product, signed(design.input_product.sums).bits
+    inputs, bits = design.input_product, mapping.sum_bits(design)
     folds = design.bias.reshape(inputs.folds, inputs.pe)
     what = f"bias: {inputs.folds} groups of {inputs.pe} rows x {bits} bits"
     files["rom/bias.hex"] = hex_file(what, (_pack(fold, bits) for fold in folds), inputs.pe * bits)

@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from hwgen.backends.sv import Constant, Instance, constant, hex_file, index_bits, literal
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm, TableForm
 from hwgen.integer import Interval, Product
-from hwgen.quantizer import IntArray, IntegerType, RoundingMode
+from hwgen.mapping import LIMB_BITS, code_bits, in_dsp, limbs, memory, odd_bits, total_bits
+from hwgen.quantizer import IntArray, RoundingMode
 from hwgen.rtl_timing import Timeline, latency, output_register, search_stages
 from hwgen.schedule import Schedule, signed
-
-LINE = 98
-
 
 _PHRASES = {
     "shift": "clamp(round((a + offset) / 2^{shift}))",
@@ -34,26 +33,6 @@ _ROUNDING = {
     RoundingMode.HALF_UP: 5,
     RoundingMode.HALF_DOWN: 6,
 }
-
-
-@dataclass(frozen=True)
-class Instance:
-    """An instance of a unit as it is printed: parameters and connections, one a line."""
-
-    module: str
-    name: str
-    parameters: tuple[tuple[str, object], ...]
-    ports: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A packed array of signed constants: a localparam, entry 0 last as the language has it."""
-
-    name: str
-    bits: int
-    rows: tuple[str, ...]
-    count: int
 
 
 @dataclass
@@ -82,50 +61,19 @@ def _code(certified: Certified) -> int:
     return signed(Interval(certified.step.first, certified.step.last)).bits
 
 
-def code_bits(codes: IntegerType) -> int:
-    """Bits of codes as signed numbers."""
-    return signed(Interval(codes.storage.lo, codes.storage.hi)).bits
-
-
-def index_bits(count: int) -> int:
-    """Bits that count 0..count - 1, at least one."""
-    return max(1, (count - 1).bit_length())
-
-
-def literal(value: int, bits: int) -> str:
-    """A signed literal of SystemVerilog."""
-    if value == -(1 << (bits - 1)) or bits == 1:
-        # Its magnitude does not fit.
-        return f"{bits}'sh{value & ((1 << bits) - 1):x}"
-    return f"-{bits}'sd{-value}" if value < 0 else f"{bits}'sd{value}"
-
-
-def constant(name: str, values: IntArray, bits: int) -> Constant:
-    """Entries as hexadecimal two's complement, the last one first."""
-    digits = -(-bits // 4)
-    words = [f"{bits}'h{int(value) & ((1 << bits) - 1):0{digits}x}" for value in values[::-1]]
-    per_row = max(1, (LINE - 4) // (len(words[0]) + 2))
-    rows = [", ".join(words[i : i + per_row]) for i in range(0, len(words), per_row)]
-    return Constant(name, bits, tuple(",\n".join(rows).split("\n")), len(words))
-
-
-def hex_file(what: str, words: Iterable[int], bits: int) -> str:
-    """A file for $readmemh: a comment, then a word a line."""
-    digits = -(-bits // 4)
-    return f"// {what}\n" + "".join(f"{word:0{digits}x}\n" for word in words)
-
-
 class UnitBuilder:
     """The elementwise arithmetic of one hidden unit: gates, cell state, hidden state, each value in its cycle."""
 
     def __init__(self, design: Schedule, times: Timeline) -> None:
         self.design, self.times, self.registers = design, times, times.registers
         self.cell = design.cell
-        self.total_bits = max(signed(design.hidden_product.sums).bits, signed(design.input_product.sums).bits)
+        self.total_bits = total_bits(design)
         self.blocks: list[_Block] = []
-        self.files: dict[str, str] = {}
+        self._contents: list[Callable[[], dict[str, str]]] = []
         # Cycle of the totals that the values at hand come from: earlier than 0 for gates of earlier parts.
         self.base = 0
+        # Bits of the sum of both parts of the cell state.
+        self.sum_bits = 0
         self.indexed = False
         self.groups = times.groups
         self.group_bits = index_bits(times.groups)
@@ -140,6 +88,14 @@ class UnitBuilder:
             "lane_digits": any("LaneDigits" in str(value) for _, value in self._parameters()),
             "lane_used": any("Lane" in str(value) for _, value in self._parameters()),
         }
+
+    def files(self) -> dict[str, str]:
+        """Memory contents by path: large for wide searches, so written only on demand."""
+        return {path: text for texts in self._contents for path, text in texts().items()}
+
+    def instances(self) -> list[Instance]:
+        """Everything that stands in the unit, in order."""
+        return [instance for block in self.blocks for instance in block.instances]
 
     def build(self) -> None:
         """Collect constants, signals and instances, stage by stage."""
@@ -157,6 +113,7 @@ class UnitBuilder:
         kept, added = self._align(kept, times.sum), self._align(added, times.sum)
         bits = signed(Interval(cell.cell_sum.step.lo, cell.cell_sum.step.hi)).bits
         total = self._signal("cell_sum", max(bits, kept.bits, added.bits), times.sum)
+        self.sum_bits = total.bits
         self._block.assigns.append((total.name, f"{_resized(kept, total.bits)} + {_resized(added, total.bits)}"))
         after = self._step(total, cell.cell_sum, "new_cell")
         assert after.begin == times.cell
@@ -170,7 +127,7 @@ class UnitBuilder:
         self._block.assigns.append(("hidden_o", _resized(hidden, code_bits(cell.hidden))))
 
     def _parameters(self) -> Iterable[tuple[str, object]]:
-        return (entry for block in self.blocks for instance in block.instances for entry in instance.parameters)
+        return (entry for instance in self.instances() for entry in instance.parameters)
 
     @property
     def _block(self) -> _Block:
@@ -242,9 +199,12 @@ class UnitBuilder:
         return late
 
     def _product(self, name: str, left: _Signal, right: _Signal, what: Product, time: int) -> _Signal:
-        left, right = self._align(left, time), self._align(right, time)
-        bits = left.bits + right.bits + (what.left_zero != 0) + (what.right_zero != 0)
-        product = self._signal(name, bits, time + self.registers.elementwise)
+        factors = [(self._align(left, time), what.left_zero), (self._align(right, time), what.right_zero)]
+        # In LUTs the bits of the right one are added up: the narrower one.
+        factors.sort(key=lambda factor: _factor_bits(*factor), reverse=True)
+        (left, left_zero), (right, right_zero) = factors
+        widths = [_factor_bits(*factor) for factor in factors]
+        product = self._signal(name, sum(widths), time + self.registers.elementwise)
         self._block.instances.append(
             Instance(
                 "hwgen_product",
@@ -252,9 +212,10 @@ class UnitBuilder:
                 (
                     ("LeftBits", left.bits),
                     ("RightBits", right.bits),
-                    ("LeftZero", what.left_zero),
-                    ("RightZero", what.right_zero),
-                    ("ProductBits", bits),
+                    ("LeftZero", left_zero),
+                    ("RightZero", right_zero),
+                    ("ProductBits", product.bits),
+                    ("Dsp", int(in_dsp(widths[0], widths[1], _domain(what.requantize)))),
                     ("Stages", self.registers.elementwise),
                 ),
                 (("clk_i", "clk_i"), ("left_i", left.name), ("right_i", right.name), ("product_o", name)),
@@ -268,7 +229,7 @@ class UnitBuilder:
         missing = output_register(certified, registers) if absorbed else 0
         time = value.begin + latency(certified, registers) - missing
         code = self._signal(name, _code(certified), time)
-        domain = max(signed(Interval(step.lo, step.hi)).bits, 1)
+        domain = _domain(certified)
         phrase = _PHRASES[form.kind].format(
             shift=getattr(form, "shift", 0), count=step.thresholds.shape[1], size=step.size
         )
@@ -298,6 +259,7 @@ class UnitBuilder:
                     ("ProductStages", b),
                     ("SumStages", c),
                     ("OutputStages", d - missing),
+                    *_limbs_in_dsp(domain, form.multiplier, _multiply_bits(certified, form)),
                 ]
                 ports += [("multiplier_i", multiplier), ("offset_i", offset)]
             else:
@@ -338,12 +300,18 @@ class UnitBuilder:
                 ("Size", form.table.shape[1]),
                 ("Rows", self._rows(step.channels)),
                 ("Stages", registers.table - missing),
+                ("Block", self._table_in_block_ram(form, code.bits, registers.table - missing)),
                 ("File", self._table_files(name, form, code.bits)),
             ]
             ports += [("row_i", row)]
         ports.append(("code_o", name))
-        self._block.instances.append(Instance(f"hwgen_step_{form.kind}", f"u_{name}", tuple(parameters), tuple(ports)))
+        module = f"hwgen_step_{form.kind}"
+        self._block.instances.append(Instance(module, f"u_{name}", tuple(parameters), tuple(ports), certified))
         return code
+
+    def _table_in_block_ram(self, form: TableForm, bits: int, stages: int) -> int:
+        words = self._rows(len(form.table)) * (1 << index_bits(form.table.shape[1]))
+        return int(stages > 0 and memory(words, bits, written=False).block)
 
     def _argument(self, value: _Signal, bits: int) -> str:
         """The value in the width of a step's domain, as a signal of its own where it differs."""
@@ -414,24 +382,31 @@ class UnitBuilder:
         return [(f"_u{lane:03d}", table[lane::units]) for lane in range(units)]
 
     def _search_files(self, name: str, form: SearchForm, bits: int) -> str:
-        nodes = form.nodes()
-        for suffix, rows in self._per_lane(nodes):
-            for level in range(form.levels):
-                words = rows[:, 1 << level : 2 << level].reshape(-1) & ((1 << bits) - 1)
-                what = f"{name} thresholds, level {level}: {len(words)} x {bits} bits"
-                self.files[f"rom/{name}{suffix}_l{level:02d}.hex"] = hex_file(what, words.tolist(), bits)
-        return f'"rom/{name}"' if len(nodes) == 1 else f'{{"rom/{name}_u", LaneDigits}}'
+        def texts() -> dict[str, str]:
+            files = {}
+            for suffix, rows in self._per_lane(form.nodes()):
+                for level in range(form.levels):
+                    words = rows[:, 1 << level : 2 << level].reshape(-1) & ((1 << bits) - 1)
+                    what = f"{name} thresholds, level {level}: {len(words)} x {bits} bits"
+                    files[f"rom/{name}{suffix}_l{level:02d}.hex"] = hex_file(what, words.tolist(), bits)
+            return files
+
+        self._contents.append(texts)
+        return f'"rom/{name}"' if len(form.thresholds) == 1 else f'{{"rom/{name}_u", LaneDigits}}'
 
     def _table_files(self, name: str, form: TableForm, bits: int) -> str:
-        size = form.table.shape[1]
-        padding = (1 << index_bits(size)) - size
-        table = np.pad(form.table, ((0, 0), (0, padding)), mode="edge")
-        for suffix, rows in self._per_lane(table):
-            words = rows.reshape(-1) & ((1 << bits) - 1)
-            self.files[f"rom/{name}{suffix}.hex"] = hex_file(
-                f"{name}: {len(words)} x {bits} bits", words.tolist(), bits
-            )
-        return f'"rom/{name}.hex"' if len(table) == 1 else f'{{"rom/{name}_u", LaneDigits, ".hex"}}'
+        def texts() -> dict[str, str]:
+            size = form.table.shape[1]
+            table = np.pad(form.table, ((0, 0), (0, (1 << index_bits(size)) - size)), mode="edge")
+            files = {}
+            for suffix, rows in self._per_lane(table):
+                words = rows.reshape(-1) & ((1 << bits) - 1)
+                what = f"{name}: {len(words)} x {bits} bits"
+                files[f"rom/{name}{suffix}.hex"] = hex_file(what, words.tolist(), bits)
+            return files
+
+        self._contents.append(texts)
+        return f'"rom/{name}.hex"' if len(form.table) == 1 else f'{{"rom/{name}_u", LaneDigits, ".hex"}}'
 
 
 def _resized(value: _Signal, bits: int) -> str:
@@ -442,6 +417,29 @@ def _resized(value: _Signal, bits: int) -> str:
 
 def _span(values: IntArray) -> int:
     return signed(Interval(int(values.min()), int(values.max()))).bits
+
+
+def _factor_bits(factor: _Signal, zero: int) -> int:
+    """Bits of a factor of a product: a zero point costs one."""
+    return factor.bits + (zero != 0)
+
+
+def _domain(certified: Certified) -> int:
+    """Bits of the arguments of a step function."""
+    return signed(Interval(certified.step.lo, certified.step.hi)).bits
+
+
+def _limbs_in_dsp(bits: int, multipliers: IntArray, total: int) -> list[tuple[str, object]]:
+    """Whether DSPs multiply a value of ``bits`` with the multiplier, or with each of its limbs, to ``total`` bits."""
+    span = _span(multipliers)
+    widths = [LIMB_BITS + 1, span - LIMB_BITS] if span > LIMB_BITS + 1 else [span]
+    if len(multipliers) == 1:
+        widths = [odd_bits(limb) for limb in limbs(int(multipliers[0]), span)]
+    names = ("Dsp", "HighDsp")
+    return [
+        (name, int(in_dsp(bits, width, total - low)))
+        for name, width, low in zip(names, widths, (0, LIMB_BITS), strict=False)
+    ]
 
 
 def _shift_bits(certified: Certified, form: ShiftForm) -> int:

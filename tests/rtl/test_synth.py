@@ -4,28 +4,97 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 import hwgen
-from hwgen.errors import ConfigError
-from hwgen.synth import synthesise
+from hwgen import cost, toolchain
+from hwgen.backends.naming import top_name
+from hwgen.errors import ConfigError, ToolError
+from hwgen.schedule import Folding
+from hwgen.synth import synthesise, yosys
 
 MODELS = Path(__file__).parents[1] / "models"
+SIZES = Path(__file__).parents[2] / "benchmarks" / "synthesis" / "models"
 
 
-def test_multipliers_become_dsp_slices_and_large_weights_block_ram(tmp_path: Path) -> None:
-    design = hwgen.schedule(hwgen.load(MODELS / "default.onnx"))
-    project = hwgen.build(design, tmp_path / "project", backend="rtl")
+def project_of(model: Path, folder: Path, folding: tuple[int, int, int, int] | None = None) -> hwgen.Project:
+    design = hwgen.schedule(hwgen.load(model), folding=Folding(*folding) if folding else None)
+    return hwgen.build(design, folder / "project", backend="rtl")
+
+
+def test_measured_and_predicted_resources_stand_beside_each_other(tmp_path: Path) -> None:
+    project = project_of(MODELS / "default.onnx", tmp_path)
+    design = project.design
     result = synthesise(project, "xc7")
+    measured, predicted = result["measured"], result["predicted"]
     macs = sum(product.pe * product.simd for product in (design.input_product, design.hidden_product))
     assert result["units"]["hwgen_matvec"]["dsp"] == macs
-    assert result["dsp"] >= macs
-    # 100 words of 4 x 4 x 8 bits for the hidden product alone.
-    assert result["bram"] >= 1
-    assert 0 < result["lut"] < 5000
+    assert measured["dsp"] >= macs
+    # 100 words of 4 x 4 x 8 bits for the hidden product, of 4 x 2 x 8 for the input product.
+    assert measured["bram"] == 3
+    assert (predicted["dsp"], predicted["bram"]) == (measured["dsp"], measured["bram"])
+    assert predicted == cost.predict(design).whole.to_dict()
+    for kind in ("lut", "ff"):
+        assert result["relative_error"][kind] == pytest.approx(predicted[kind] / measured[kind] - 1, abs=1e-4)
+        assert abs(result["relative_error"][kind]) < 0.2
     assert json.loads((project.path / "synth.json").read_text())["xc7"] == result
+    schedule = json.loads((project.path / "schedule.json").read_text())
+    assert schedule["rtl"]["predicted_resources"]["dsp"] == measured["dsp"]
+
+
+@pytest.mark.parametrize("frontend", yosys.FRONTENDS)
+@pytest.mark.parametrize(
+    ("model", "folding"),
+    [
+        (MODELS / "default.onnx", (8, 5, 4, 10)),
+        (MODELS / "narrow4.onnx", None),
+        (SIZES / "default_4_8.onnx", (2, 2, 1, 2)),
+    ],
+    ids=("8 bits", "4 bits", "searches"),
+)
+def test_both_frontends_map_to_the_same_dsps_and_block_rams(
+    model: Path, folding: tuple[int, int, int, int] | None, frontend: str, tmp_path: Path
+) -> None:
+    project = project_of(model, tmp_path, folding)
+    measured = yosys.resources(project, "xc7", tmp_path, frontend)
+    predicted = cost.predict(project.design).whole
+    assert (measured["dsp"], measured["bram"]) == (predicted.dsp, predicted.bram)
+
+
+def test_an_unknown_frontend_is_refused(tmp_path: Path) -> None:
+    project = project_of(MODELS / "two_bits.onnx", tmp_path)
+    with pytest.raises(ConfigError, match=r"^frontend must be one of verilog, slang, not 'vhdl'$"):
+        yosys.resources(project, "xc7", tmp_path, "vhdl")
+
+
+# Yosys 0.70 can lose drivers as it packs DSPs: the netlist is simulated with the models of its cells.
+@pytest.mark.parametrize("folding", [(4, 2, 4, 4), (2, 1, 1, 1)], ids=str)
+def test_the_netlist_computes_the_same(folding: tuple[int, int, int, int], tmp_path: Path) -> None:
+    project = project_of(SIZES / "default_4_8.onnx", tmp_path, folding)
+    rtl, netlist = project.path / "rtl", tmp_path / "netlist.v"
+    yosys.write_netlist(project, "xc7", netlist)
+    top = top_name(project.design)
+    command = [str(toolchain.verilator()), "--cc", "--exe", "--build", "--no-timing", "--timescale", "1ns/1ps"]
+    # The models of the cells are not ours to lint.
+    command += ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--prefix", "Vtop", "--top-module", top]
+    command += ["-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include", "-CFLAGS", f"-std=c++17 -O0 -I{rtl / 'tb'}"]
+    command += ["-Mdir", str(tmp_path / "build"), "-o", "Vtop", str(netlist), str(yosys.cell_models("xc7"))]
+    toolchain.run([*command, str(rtl / "tb" / "harness.cpp")], "compiling the netlist")
+    printed = toolchain.run([str(tmp_path / "build" / "Vtop"), "--stall", "25"], "netlist simulation", cwd=rtl)
+    assert re.search(r"^\d{2,} steps, \d{3,} codes compared, 0 mismatches$", printed, re.M), printed
+
+
+def test_a_lost_driver_fails_the_synthesis(tmp_path: Path) -> None:
+    project = project_of(SIZES / "default_4_8.onnx", tmp_path, (4, 2, 4, 4))
+    matvec = project.path / "rtl" / "lib" / "hwgen_matvec.sv"
+    text = matvec.read_text()
+    assert "(* keep *)" in text
+    matvec.write_text(text.replace("(* keep *)", ""))
+    with pytest.raises(ToolError, match="Found .* problems in 'check -assert'"):
+        yosys.resources(project, "xc7", tmp_path)
 
 
 def test_a_small_design_is_placed_on_ecp5(tmp_path: Path) -> None:

@@ -13,35 +13,43 @@ module hwgen_adder_tree #(
   input  logic [Count*TermBits-1:0] terms_i,
   output logic signed [SumBits-1:0] sum_o
 );
-  // Sums of level l, a bit wider at each level.  Missing terms are zero.
+  // Sums of level l, a bit wider at each level.  A last one without neighbour passes, and is
+  // registered in the width it has: extended in front of a register, Yosys 0.70 loses its driver
+  // when a DSP takes the register.
   for (genvar l = 0; l <= Levels; l++) begin : gen_level
-    localparam int Nodes = 2 ** (Levels - l);
+    localparam int Nodes = (Count + 2 ** l - 1) / 2 ** l;
     localparam int Bits = TermBits + l;
     logic [Nodes*Bits-1:0] sums;
     if (l == 0) begin : gen_terms
-      if (Nodes > Count) begin : gen_padded
-        assign sums = {{((Nodes - Count) * Bits){1'b0}}, terms_i};
-      end else begin : gen_exact
-        assign sums = terms_i;
-      end
+      assign sums = terms_i;
     end else begin : gen_sums
       // Also for the addition that follows: Levels + 1 in all, Stages + 1 registers.
       localparam int Until = l * (Stages + 1) / (Levels + 1);
       localparam int Before = (l - 1) * (Stages + 1) / (Levels + 1);
       localparam int Here = Until > Before ? 1 : 0;
       localparam int Term = Bits - 1;
-      logic [Nodes*Bits-1:0] added;
-      logic signed [Term-1:0] left, right;
-      always_comb begin
-        for (int i = 0; i < Nodes; i++) begin
-          left = gen_level[l-1].sums[2*i*Term +: Term];
-          right = gen_level[l-1].sums[(2*i+1)*Term +: Term];
-          added[i*Bits +: Bits] = Bits'(left) + Bits'(right);
+      for (genvar i = 0; i < Nodes; i++) begin : gen_node
+        // Terms below this node.
+        localparam int Terms = Count - i * 2 ** l < 2 ** l ? Count - i * 2 ** l : 2 ** l;
+        localparam int Own = TermBits + $clog2(Terms);
+        logic signed [Own-1:0] added, sum;
+        if (Terms > 2 ** (l - 1)) begin : gen_pair
+          logic signed [Term-1:0] left, right;
+          assign left = gen_level[l-1].sums[2*i*Term +: Term];
+          assign right = gen_level[l-1].sums[(2*i+1)*Term +: Term];
+          assign added = Own'(left) + Own'(right);
+        end else begin : gen_single
+          assign added = gen_level[l-1].sums[2*i*Term +: Own];
+          if (Own < Term) begin : gen_sign
+            logic unused_sign;
+            assign unused_sign = |gen_level[l-1].sums[2*i*Term+Own +: Term-Own];
+          end
         end
+        hwgen_delay #(.Width(Own), .Stages(Here)) u_sum (
+          .clk_i, .data_i(added), .data_o(sum)
+        );
+        assign sums[i*Bits +: Bits] = Bits'(sum);
       end
-      hwgen_delay #(.Width(Nodes * Bits), .Stages(Here)) u_sums (
-        .clk_i, .data_i(added), .data_o(sums)
-      );
     end
   end
   assign sum_o = gen_level[Levels].sums;

@@ -20,6 +20,7 @@ module hwgen_constants #(
     assign unused_inputs = clk_i & index_i[0];
     assign value_o = Values[Offset*Width +: Width];
   end else begin : gen_memory
+    (* rom_style = "logic" *)
     logic [Width-1:0] memory [0:Depth-1];
     initial begin
       for (int i = 0; i < Depth; i++) memory[i] = Values[(i*Stride+Offset)*Width +: Width];

@@ -26,7 +26,7 @@ module hwgen_initial_state #(
   localparam int Bits = Lanes * Beats * ValueBits;
   localparam logic [BeatBits-1:0] LastBeat = BeatBits'(Beats - 1);
 
-  logic [Bits-1:0] slot0_q, slot1_q, slot;
+  logic [Bits-1:0] slot0_q, slot1_q;
   logic [BeatBits-1:0] beat_q;
   logic [1:0] available_q, occupied_q;
   logic write_slot_q, read_slot_q;
@@ -46,13 +46,23 @@ module hwgen_initial_state #(
     end
   end
 
-  assign slot = read_slot_q ? slot1_q : slot0_q;
+  // Groups of both vectors side by side: the vector is the lowest bit of the index.
+  localparam int ReadWidth = ReadLanes * ValueBits;
+  localparam int WordBits = $clog2(2 * Reads);
+  logic [2*Bits-1:0] groups;
+  logic [ReadBits:0] group;
+  assign group = {read_i, read_slot_q};
+  for (genvar i = 0; i < Reads; i++) begin : gen_group
+    assign groups[2*i*ReadWidth +: 2*ReadWidth] = {
+      slot1_q[i*ReadWidth +: ReadWidth], slot0_q[i*ReadWidth +: ReadWidth]
+    };
+  end
+  hwgen_select #(.Width(ReadWidth), .Count(2 * Reads)) u_values (
+    .words_i(groups), .index_i(group[WordBits-1:0]), .word_o(values_o)
+  );
   if (Reads == 1) begin : gen_whole
     logic unused_read;
-    assign unused_read = read_i[0];
-    assign values_o = slot;
-  end else begin : gen_part
-    assign values_o = slot[read_i*ReadLanes*ValueBits +: ReadLanes*ValueBits];
+    assign unused_read = group[ReadBits];
   end
 
   always_ff @(posedge clk_i) begin

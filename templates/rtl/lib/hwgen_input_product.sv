@@ -12,8 +12,10 @@ module hwgen_input_product #(
   parameter int CodeBits = 8,
   parameter int WeightBits = 8,
   parameter int Bipolar = 0,
+  parameter int Dsp = 1,
   parameter int SumBits = 20,
   parameter int WeightBlock = 0,
+  parameter int BiasBlock = 0,
   parameter int WeightStages = 1,
   parameter int ProductStages = 1,
   parameter int TreeStages = 0,
@@ -129,6 +131,7 @@ module hwgen_input_product #(
     .Width(Pe * SumBits),
     .Depth(Folds),
     .Stages(1),
+    .Block(BiasBlock),
     .File(BiasFile)
   ) u_bias (
     .clk_i,
@@ -142,6 +145,7 @@ module hwgen_input_product #(
     .CodeBits(CodeBits),
     .WeightBits(WeightBits),
     .Bipolar(Bipolar),
+    .Dsp(Dsp),
     .SumBits(SumBits),
     .ProductStages(ProductStages),
     .TreeStages(TreeStages)

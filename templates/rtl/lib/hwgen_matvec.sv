@@ -13,6 +13,7 @@ module hwgen_matvec #(
   parameter int CodeBits = 8,
   parameter int WeightBits = 8,
   parameter int Bipolar = 0,  // weights are one bit: 1 is +1, 0 is -1
+  parameter int Dsp = 1,  // multiply in DSPs
   parameter int SumBits = 20,
   parameter int ProductStages = 1,
   parameter int TreeStages = 0
@@ -44,21 +45,27 @@ module hwgen_matvec #(
 
   for (genvar pe = 0; pe < Pe; pe++) begin : gen_pe
     logic [Simd*ProductBits-1:0] products, products_q;
-    logic signed [ProductBits-1:0] code, weight;
     logic signed [TreeBits-1:0] sum;
-    logic signed [SumBits-1:0] start, total_q;
+    logic signed [SumBits-1:0] start;
+    // Kept: Yosys 0.70 moves an adder in front of a register into the DSP behind it even where the
+    // register is read elsewhere as well, and leaves that reader without a driver.
+    (* keep *)
+    logic signed [SumBits-1:0] total_q;
 
-    // Loops instead of generated blocks: simulators compile large products several times faster.
-    always_comb begin
-      for (int lane = 0; lane < Simd; lane++) begin
-        code = ProductBits'($signed(codes_i[lane*CodeBits +: CodeBits]));
-        if (Bipolar != 0) begin
-          weight = '0;
-          products[lane*ProductBits +: ProductBits] = weights_i[pe*Simd+lane] ? code : -code;
-        end else begin
-          weight = ProductBits'($signed(weights_i[(pe*Simd+lane)*WeightBits +: WeightBits]));
-          products[lane*ProductBits +: ProductBits] = code * weight;
-        end
+    for (genvar lane = 0; lane < Simd; lane++) begin : gen_lane
+      if (Bipolar != 0) begin : gen_sign
+        logic signed [ProductBits-1:0] code;
+        assign code = ProductBits'($signed(codes_i[lane*CodeBits +: CodeBits]));
+        logic weight;
+        assign weight = weights_i[pe*Simd+lane];
+        assign products[lane*ProductBits +: ProductBits] =
+            (weight ? code : ~code) + ProductBits'(!weight);
+      end else begin : gen_product
+        hwgen_multiply #(.LeftBits(CodeBits), .RightBits(WeightBits), .Dsp(Dsp)) u_product (
+          .left_i(codes_i[lane*CodeBits +: CodeBits]),
+          .right_i(weights_i[(pe*Simd+lane)*WeightBits +: WeightBits]),
+          .product_o(products[lane*ProductBits +: ProductBits])
+        );
       end
     end
     hwgen_delay #(.Width(Simd * ProductBits), .Stages(ProductStages)) u_products (

@@ -7,6 +7,7 @@ module hwgen_product #(
   parameter int LeftZero = 0,
   parameter int RightZero = 0,
   parameter int ProductBits = 17,
+  parameter int Dsp = 1,
   parameter int Stages = 1
 ) (
   input  logic                          clk_i,
@@ -23,7 +24,9 @@ module hwgen_product #(
   logic signed [LeftWidth+RightWidth-1:0] product;
   assign left = LeftWidth'(left_i) - LeftWidth'(LeftZero);
   assign right = RightWidth'(right_i) - RightWidth'(RightZero);
-  assign product = (LeftWidth + RightWidth)'(left) * (LeftWidth + RightWidth)'(right);
+  hwgen_multiply #(.LeftBits(LeftWidth), .RightBits(RightWidth), .Dsp(Dsp)) u_multiply (
+    .left_i(left), .right_i(right), .product_o(product)
+  );
   hwgen_delay #(.Width(ProductBits), .Stages(Stages)) u_product (
     .clk_i, .data_i(ProductBits'(product)), .data_o(product_o)
   );

@@ -6,7 +6,7 @@ module hwgen_rom #(
   parameter int Width = 8,
   parameter int Depth = 1,
   parameter int Stages = 1,
-  parameter int Block = 0,  // ask for block RAM
+  parameter int Block = 0,  // block RAM, otherwise LUTs
   parameter File = "",
   localparam int AddressBits = Depth > 1 ? $clog2(Depth) : 1
 ) (
@@ -14,7 +14,7 @@ module hwgen_rom #(
   input  logic [AddressBits-1:0] address_i,
   output logic [Width-1:0]       word_o
 );
-  (* rom_style = Block != 0 ? "block" : "auto" *)
+  (* rom_style = Block != 0 ? "block" : "logic" *)
   logic [Width-1:0] memory [0:Depth-1];
   if (File != "") begin : gen_contents
     initial $readmemh(File, memory);

@@ -6,7 +6,8 @@
 module hwgen_sequence_reverse #(
   parameter int Width = 8,
   parameter int Beats = 1,
-  parameter int Length = 512
+  parameter int Length = 512,
+  parameter int Block = 0
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -26,6 +27,7 @@ module hwgen_sequence_reverse #(
   localparam logic [BeatBits-1:0] LastBeat = BeatBits'(Beats - 1);
   localparam logic [AddressBits-1:0] HalfBase = AddressBits'(Length * Beats);
 
+  (* ram_style = Block != 0 ? "block" : "distributed" *)
   logic [Width-1:0] memory [0:Depth-1];
   logic [Width-1:0] word_q;
 
@@ -34,12 +36,15 @@ module hwgen_sequence_reverse #(
   logic [BeatBits-1:0] write_beat_q;
   logic [AddressBits-1:0] write_q;
   logic write_half_q, write, stored;
-  logic [StepBits-1:0] steps0_q, steps1_q;  // of the sequence in each half, less one
+  // Of the sequence in each half: its steps less one, and where its last step begins.
+  logic [StepBits-1:0] steps0_q, steps1_q;
+  logic [AddressBits-1:0] final0_q, final1_q, final_step;
   logic [1:0] level_q;
   assign ready_o = rst_ni && !level_q[1];
   assign write = valid_i & ready_o;
   assign stored = write && write_beat_q == LastBeat &&
                   (last_i || write_step_q == StepBits'(Length - 1));
+  assign final_step = write_q - AddressBits'(Beats - 1);
 
   // Reader: from the last step down, beats upwards; a word register keeps what the other side did
   // not take yet.
@@ -57,8 +62,14 @@ module hwgen_sequence_reverse #(
   always_ff @(posedge clk_i) begin
     if (write) memory[write_q] <= data_i;
     if (read) word_q <= memory[read_q];
-    if (stored && write_half_q) steps1_q <= write_step_q;
-    if (stored && !write_half_q) steps0_q <= write_step_q;
+    if (stored && write_half_q) begin
+      steps1_q <= write_step_q;
+      final1_q <= final_step;
+    end
+    if (stored && !write_half_q) begin
+      steps0_q <= write_step_q;
+      final0_q <= final_step;
+    end
   end
 
   always_ff @(posedge clk_i) begin
@@ -93,7 +104,7 @@ module hwgen_sequence_reverse #(
         active_q <= 1'b1;
         read_step_q <= steps;
         read_beat_q <= '0;
-        read_q <= (read_half_q ? HalfBase : '0) + AddressBits'(steps) * AddressBits'(Beats);
+        read_q <= read_half_q ? final1_q : final0_q;
       end
       if (read) begin
         read_beat_q <= read_beat_q == LastBeat ? '0 : read_beat_q + 1'b1;
@@ -120,6 +131,9 @@ module hwgen_sequence_reverse #(
   assign last_o = last_q;
 
 `ifndef SYNTHESIS
+  if (Block != 0 && Block != 1) begin : gen_refused_block
+    $fatal(1, "Block must be 0 or 1, not %0d", Block);
+  end
   if (Length < 1) begin : gen_refused_length
     $fatal(1, "Length must be at least 1, not %0d", Length);
   end

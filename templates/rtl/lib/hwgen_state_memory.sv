@@ -9,6 +9,7 @@ module hwgen_state_memory #(
   parameter int Simd = 4,
   parameter int HiddenBits = 8,
   parameter int CellBits = 8,
+  parameter int Block = 0,  // c in block RAM
   localparam int ColumnTiles = Units * Groups / Simd,
   localparam int ColumnBits = ColumnTiles > 1 ? $clog2(ColumnTiles) : 1,
   localparam int GroupBits = Groups > 1 ? $clog2(Groups) : 1
@@ -27,7 +28,8 @@ module hwgen_state_memory #(
   input  logic [GroupBits-1:0]        cell_read_group_i,
   output logic [Units*CellBits-1:0]   cell_o
 );
-  logic [Units*Groups*HiddenBits-1:0] copy0_q, copy1_q, copy;
+  localparam int ColumnWidth = Simd * HiddenBits;
+  logic [Units*Groups*HiddenBits-1:0] copy0_q, copy1_q;
 
   for (genvar group = 0; group < Groups; group++) begin : gen_group
     always_ff @(posedge clk_i) begin
@@ -38,15 +40,25 @@ module hwgen_state_memory #(
     end
   end
 
-  assign copy = hidden_read_copy_i ? copy1_q : copy0_q;
+  // Columns of both copies side by side: the copy is the lowest bit of the index.
+  localparam int WordBits = $clog2(2 * ColumnTiles);
+  logic [2*ColumnTiles*ColumnWidth-1:0] columns;
+  logic [ColumnBits:0] column;
+  assign column = {hidden_read_column_i, hidden_read_copy_i};
+  for (genvar i = 0; i < ColumnTiles; i++) begin : gen_column
+    assign columns[2*i*ColumnWidth +: 2*ColumnWidth] = {
+      copy1_q[i*ColumnWidth +: ColumnWidth], copy0_q[i*ColumnWidth +: ColumnWidth]
+    };
+  end
+  hwgen_select #(.Width(ColumnWidth), .Count(2 * ColumnTiles)) u_hidden (
+    .words_i(columns), .index_i(column[WordBits-1:0]), .word_o(hidden_o)
+  );
   if (ColumnTiles == 1) begin : gen_whole
     logic unused_column;
-    assign unused_column = hidden_read_column_i[0];
-    assign hidden_o = copy;
-  end else begin : gen_part
-    assign hidden_o = copy[hidden_read_column_i*Simd*HiddenBits +: Simd*HiddenBits];
+    assign unused_column = column[ColumnBits];
   end
 
+  (* ram_style = Block != 0 ? "block" : Groups > 1 ? "distributed" : "registers" *)
   logic [Units*CellBits-1:0] cells [0:Groups-1];
   always_ff @(posedge clk_i) begin
     if (cell_write_i) cells[cell_write_group_i] <= cell_i;
@@ -54,6 +66,9 @@ module hwgen_state_memory #(
   end
 
 `ifndef SYNTHESIS
+  if (Block != 0 && Block != 1) begin : gen_refused_block
+    $fatal(1, "Block must be 0 or 1, not %0d", Block);
+  end
   if (Units * Groups % Simd != 0) begin : gen_refused_simd
     $fatal(1, "%0d hidden units are not a multiple of Simd %0d", Units * Groups, Simd);
   end

@@ -15,7 +15,9 @@ module hwgen_step_multiply #(
   parameter int InputStages = 0,
   parameter int ProductStages = 1,
   parameter int SumStages = 0,
-  parameter int OutputStages = 1
+  parameter int OutputStages = 1,
+  parameter int Dsp = 1,  // multiply in DSPs: the multiplier, or its low limb
+  parameter int HighDsp = 1  // and its high limb
 ) (
   input  logic                             clk_i,
   input  logic signed [ValueBits-1:0]      value_i,
@@ -47,24 +49,43 @@ module hwgen_step_multiply #(
   // before they are added.
   if (MultiplierBits > LimbBits + 1) begin : gen_limbs
     localparam int HighBits = MultiplierBits - LimbBits;
-    logic signed [LimbBits:0] low;
-    logic signed [HighBits-1:0] high;
-    logic signed [TotalBits-1:0] low_product, high_product, low_q, high_q;
-    assign low = {1'b0, multiplier[LimbBits-1:0]};
-    assign high = multiplier[MultiplierBits-1:LimbBits];
-    assign low_product = TotalBits'(value) * TotalBits'(low);
-    assign high_product = TotalBits'(value) * TotalBits'(high);
-    hwgen_delay #(.Width(2 * TotalBits), .Stages(ProductStages)) u_products (
-      .clk_i, .data_i({high_product, low_product}), .data_o({high_q, low_q})
+    localparam int LowProductBits = ValueBits + LimbBits + 1;
+    localparam int HighProductBits = ValueBits + HighBits;
+    logic signed [LowProductBits-1:0] low_product, low_q;
+    logic signed [HighProductBits-1:0] high_product, high_q;
+    hwgen_multiply #(.LeftBits(ValueBits), .RightBits(LimbBits + 1), .Dsp(Dsp)) u_low (
+      .left_i(value), .right_i({1'b0, multiplier[LimbBits-1:0]}), .product_o(low_product)
     );
-    assign sum = (high_q <<< LimbBits) + low_q + TotalBits'(offset);
+    hwgen_multiply #(.LeftBits(ValueBits), .RightBits(HighBits), .Dsp(HighDsp)) u_high (
+      .left_i(value),
+      .right_i(multiplier[MultiplierBits-1:LimbBits]),
+      .product_o(high_product)
+    );
+    hwgen_delay #(.Width(LowProductBits), .Stages(ProductStages)) u_low_product (
+      .clk_i, .data_i(low_product), .data_o(low_q)
+    );
+    hwgen_delay #(.Width(HighProductBits), .Stages(ProductStages)) u_high_product (
+      .clk_i, .data_i(high_product), .data_o(high_q)
+    );
+    assign sum = (TotalBits'(high_q) <<< LimbBits) + TotalBits'(low_q) + TotalBits'(offset);
+    if (LowProductBits > TotalBits) begin : gen_sign
+      logic unused_sign;
+      assign unused_sign = |low_q[LowProductBits-1:TotalBits];
+    end
   end else begin : gen_product
-    logic signed [TotalBits-1:0] product, product_q;
-    assign product = TotalBits'(value) * TotalBits'(multiplier);
-    hwgen_delay #(.Width(TotalBits), .Stages(ProductStages)) u_product (
+    localparam int ProductBits = ValueBits + MultiplierBits;
+    logic signed [ProductBits-1:0] product, product_q;
+    hwgen_multiply #(.LeftBits(ValueBits), .RightBits(MultiplierBits), .Dsp(Dsp)) u_multiply (
+      .left_i(value), .right_i(multiplier), .product_o(product)
+    );
+    hwgen_delay #(.Width(ProductBits), .Stages(ProductStages)) u_product (
       .clk_i, .data_i(product), .data_o(product_q)
     );
-    assign sum = product_q + TotalBits'(offset);
+    assign sum = TotalBits'(product_q) + TotalBits'(offset);
+    if (ProductBits > TotalBits) begin : gen_sign
+      logic unused_sign;
+      assign unused_sign = |product_q[ProductBits-1:TotalBits];
+    end
   end
   hwgen_delay #(.Width(TotalBits), .Stages(SumStages)) u_sum (
     .clk_i, .data_i(sum), .data_o(sum_q)

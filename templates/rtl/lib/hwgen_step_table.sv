@@ -9,6 +9,7 @@ module hwgen_step_table #(
   parameter int Size = 256,
   parameter int Rows = 1,
   parameter int Stages = 1,
+  parameter int Block = 0,
   parameter File = "",
   localparam int RowBits = Rows > 1 ? $clog2(Rows) : 1
 ) (
@@ -38,6 +39,7 @@ module hwgen_step_table #(
     .Width(CodeBits),
     .Depth(Rows * 2 ** PlaceBits),
     .Stages(Stages),
+    .Block(Block),
     .File(File)
   ) u_rom (
     .clk_i,

@@ -12,7 +12,8 @@ module hwgen_sums_buffer #(
   parameter int Common = 4,
   parameter int SumBits = 20,
   parameter int Steps = 2,
-  parameter int ReadStages = 1
+  parameter int ReadStages = 1,
+  parameter int Block = 0  // block RAM, otherwise RAM of LUTs
 ) (
   input  logic                       clk_i,
   input  logic                       rst_ni,
@@ -58,6 +59,7 @@ module hwgen_sums_buffer #(
 
   logic [Banks*BankBits-1:0] line;
   for (genvar bank = 0; bank < Banks; bank++) begin : gen_bank
+    (* ram_style = Block != 0 ? "block" : "distributed" *)
     logic [BankBits-1:0] memory [0:Depth-1];
     logic [BankBits-1:0] word_q;
     always_ff @(posedge clk_i) begin
@@ -69,13 +71,9 @@ module hwgen_sums_buffer #(
     assign line[bank*BankBits +: BankBits] = word_q;
   end
   logic [ReadPe*SumBits-1:0] shown;
-  if (WriteBanks == 1) begin : gen_line
-    logic unused_part;
-    assign unused_part = shown_part_q[0];
-    assign shown = line;
-  end else begin : gen_part
-    assign shown = line[shown_part_q*ReadPe*SumBits +: ReadPe*SumBits];
-  end
+  hwgen_select #(.Width(ReadPe * SumBits), .Count(WriteBanks)) u_shown (
+    .words_i(line), .index_i(shown_part_q), .word_o(shown)
+  );
   hwgen_delay #(.Width(ReadPe * SumBits), .Stages(ReadStages - 1)) u_sums (
     .clk_i, .data_i(shown), .data_o(sums_o)
   );
@@ -114,6 +112,9 @@ module hwgen_sums_buffer #(
   end
 
 `ifndef SYNTHESIS
+  if (Block != 0 && Block != 1) begin : gen_refused_block
+    $fatal(1, "Block must be 0 or 1, not %0d", Block);
+  end
   if (ReadStages < 1) begin : gen_refused_read_stages
     $fatal(1, "ReadStages must be at least 1, not %0d", ReadStages);
   end

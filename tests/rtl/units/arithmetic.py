@@ -117,6 +117,42 @@ class Product(Function):
         return {"product_o": left * right}
 
 
+class Multiply(Function):
+    unit = "hwgen_multiply"
+    clocks = ()
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        return {"left_i": self["LeftBits"], "right_i": self["RightBits"]}
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {"product_o": self["LeftBits"] + self["RightBits"]}
+
+    def wanted(self, inputs: Signals) -> Signals:
+        left, right = signed(inputs["left_i"], self["LeftBits"]), signed(inputs["right_i"], self["RightBits"])
+        return {"product_o": left * right}
+
+
+class Select(Function):
+    unit = "hwgen_select"
+    clocks = ()
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        return {"words_i": self["Count"] * self["Width"], "index_i": max(1, (self["Count"] - 1).bit_length())}
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {"word_o": self["Width"]}
+
+    def drive(self) -> Signals:
+        return super().drive() | {"index_i": self.rng.randrange(self["Count"])}
+
+    def wanted(self, inputs: Signals) -> Signals:
+        return {"word_o": inputs["words_i"] >> inputs["index_i"] * self["Width"]}
+
+
 class AdderTree(Function):
     unit = "hwgen_adder_tree"
 
@@ -254,6 +290,20 @@ def benches() -> list[Bench]:
             (5, 4, 0, 0, 3, 1),
         )
     ]
+    multiplies = [
+        Multiply(LeftBits=left, RightBits=right, Dsp=dsp)
+        for left, right, dsp in (
+            (8, 8, 1),
+            (20, 17, 1),
+            (8, 4, 0),
+            (4, 8, 0),
+            (9, 2, 0),
+            (1, 2, 0),
+            (5, 1, 0),
+            (3, 3, 0),
+        )
+    ]
+    selects = [Select(Width=w, Count=n) for w, n in ((1, 1), (8, 2), (5, 3), (3, 20), (16, 32), (7, 33))]
     trees = [
         AdderTree(Count=count, TermBits=bits, Stages=stages)
         for count, bits, stages in (
@@ -298,4 +348,4 @@ def benches() -> list[Bench]:
             (2, 4, 8, 8, 0, 14, 2, 1),  # partial sums wrap around
         )
     ]
-    return [*delays, *flags, *holds, *clamps, *products, *trees, *inputs, *matvecs]
+    return [*delays, *flags, *holds, *clamps, *products, *multiplies, *selects, *trees, *inputs, *matvecs]

@@ -16,8 +16,11 @@ ERRORS = (
     ("clamp", "limited = Bits'(Lo)", "limited = Bits'(Lo + 1)"),
     ("clamp", "value > Bits'(Hi)", "value > Bits'(Hi + 1)"),
     ("product", "- LeftWidth'(LeftZero)", "+ LeftWidth'(LeftZero)"),
+    ("multiply", "sum - (right_i[Top]", "sum + (right_i[Top]"),
+    ("multiply", "+ Bits'(right_i[1])", "+ Bits'(right_i[0])"),
+    ("select", "index_i[l-1] ?", "index_i[0] ?"),
     ("adder_tree", "Until = l * (Stages + 1)", "Until = l * Stages"),
-    ("adder_tree", "Bits'(left) + Bits'(right)", "Bits'(left) - Bits'(right)"),
+    ("adder_tree", "Own'(left) + Own'(right)", "Own'(left) - Own'(right)"),
     ("axis_input", "ValueBits'($signed(code))", "ValueBits'(code)"),
     ("matvec", "assign start = first ?", "assign start = last ?"),
     ("matvec", "last_q <= rst_ni & valid & last", "last_q <= rst_ni & last"),
@@ -49,7 +52,11 @@ ERRORS = (
     ("recurrence_control", "WaitBits'(Tiles - 1) :", "WaitBits'(Period - 1) :"),
     ("recurrence_control", "copy_q <= ~copy_q", "copy_q <= 1'b1"),
     ("recurrence_control", "(!next_initial_q || initial_ready_i)", "1'b1"),
-    ("state_memory", "hidden_read_copy_i ? copy1_q : copy0_q", "hidden_read_copy_i ? copy0_q : copy1_q"),
+    (
+        "state_memory",
+        "column = {hidden_read_column_i, hidden_read_copy_i}",
+        "column = {hidden_read_column_i, ~hidden_read_copy_i}",
+    ),
     ("state_memory", "cells[cell_read_group_i]", "cells[cell_write_group_i]"),
 )
 

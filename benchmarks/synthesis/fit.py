@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The coefficients of hwgen/cost.py from measured.json, and the errors of its predictions.
+
+``python benchmarks/synthesis/fit.py`` writes hwgen/cost.json; ``--check`` compares with it instead, and fails if it
+differs.  The fit sees two thirds of the designs; the errors of the others, which it does not see, are those that count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.synthesis.designs import Point, held_out
+from hwgen import cost, structure
+from hwgen.rtl_timing import timeline
+from hwgen.synth import yosys
+
+MEASURED = Path(__file__).with_name("measured.json")
+FITTED = ("lut", "ff")
+# Memories of LUTs are counted exactly.
+KNOWN: dict[str, dict[str, float]] = {"lut": {"ram": 1.0, "shift register": 1.0}, "ff": {}}
+# A coefficient that is off by 1 costs the fit as much as so large an error of one design.
+STRENGTH = 0.03
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A design as predicted from its structure and as measured."""
+
+    name: str
+    held_out: bool
+    units: tuple[structure.Unit, ...]
+    measured: Mapping[str, float]
+
+    def structure(self, kind: str) -> dict[str, float]:
+        """Counts of the whole design that LUTs or flip-flops are made of."""
+        found: dict[str, float] = {}
+        for unit in self.units:
+            for what, number in (unit.lut if kind == "lut" else unit.ff).items():
+                found[what] = found.get(what, 0) + number
+        return found
+
+    def predicted(self, kind: str, coefficients: Mapping[str, float]) -> float:
+        """LUTs or flip-flops by the model."""
+        return sum(coefficients[what] * number for what, number in self.structure(kind).items())
+
+    @property
+    def dsp(self) -> int:
+        """DSPs by the model."""
+        return sum(unit.dsp for unit in self.units)
+
+    @property
+    def bram(self) -> float:
+        """Block RAMs by the model."""
+        return sum(unit.halves for unit in self.units) / 2
+
+
+def load() -> list[Sample]:
+    """Every measured design."""
+    designs = json.loads(MEASURED.read_text())["designs"]
+    out = held_out([entry["name"] for entry in designs])
+    return [
+        Sample(
+            entry["name"],
+            entry["name"] in out,
+            tuple(structure.structure(timeline(Point.from_dict(entry["point"]).schedule()))),
+            yosys.count(entry["cells"]),
+        )
+        for entry in designs
+    ]
+
+
+def fit(samples: list[Sample], kind: str) -> dict[str, float]:
+    """Coefficients of the least squares of relative errors, none of them negative."""
+    fitted = [sample for sample in samples if not sample.held_out]
+    expected = {name: value for name, value in structure.EXPECTED[kind].items() if name not in KNOWN[kind]}
+    names = list(expected)
+    rows, targets = [], []
+    for sample in fitted:
+        counts, whole = sample.structure(kind), sample.measured[kind]
+        known = sum(value * counts.get(what, 0) for what, value in KNOWN[kind].items())
+        rows.append([counts.get(name, 0) / whole for name in names])
+        targets.append((whole - known) / whole)
+    rows += (np.eye(len(names)) * STRENGTH).tolist()
+    targets += [STRENGTH * value for value in expected.values()]
+    solution = nonnegative(np.array(rows), np.array(targets))
+    found = {name: round(float(value), 3) for name, value in zip(names, solution, strict=True)}
+    return dict(sorted({**found, **KNOWN[kind]}.items()))
+
+
+def nonnegative(matrix: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nonnegative least squares of matrix @ x = targets: one coordinate after the other until none moves."""
+    gram, right = matrix.T @ matrix, matrix.T @ targets
+    found = np.zeros(len(right))
+    for _ in range(100_000):
+        moved = 0.0
+        for i in range(len(found)):
+            better = max(0.0, found[i] + (right[i] - gram[i] @ found) / gram[i, i])
+            moved, found[i] = max(moved, abs(better - found[i])), better
+        if moved < 1e-9:
+            break
+    return found
+
+
+def errors(samples: list[Sample], kind: str, coefficients: Mapping[str, float], out: bool) -> NDArray[np.float64]:
+    """Relative errors, signed, of the designs that are held out, or of the others."""
+    chosen = [sample for sample in samples if sample.held_out == out]
+    return np.array([sample.predicted(kind, coefficients) / sample.measured[kind] - 1 for sample in chosen])
+
+
+def main() -> None:
+    """Fit, show, write or compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare with hwgen/cost.json")
+    arguments = parser.parse_args()
+    samples = load()
+    coefficients = {kind: fit(samples, kind) for kind in FITTED}
+    show(samples, coefficients, Console(highlight=False, width=120))
+    text = json.dumps(coefficients, indent=2) + "\n"
+    if arguments.check:
+        if text != cost.COEFFICIENTS.read_text():
+            sys.exit("hwgen/cost.json is not what fit.py makes of measured.json")
+    else:
+        cost.COEFFICIENTS.write_text(text)
+
+
+def show(samples: list[Sample], coefficients: dict[str, dict[str, float]], out: Console) -> None:
+    """Errors and what is not exact."""
+    columns = "", "designs", "median", "90 %", "largest"
+    table = Table(*columns, title="absolute relative error", title_justify="left", box=None)
+    for kind in FITTED:
+        for name, hidden in (("fitted", False), ("held out", True)):
+            found = np.abs(errors(samples, kind, coefficients[kind], hidden))
+            spread = (f"{value:.1%}" for value in (np.median(found), np.quantile(found, 0.9), found.max()))
+            table.add_row(f"{kind.upper()}, {name}", str(len(found)), *spread)
+    out.print(table)
+    wrong = [s.name for s in samples if (s.dsp, s.bram) != (s.measured["dsp"], s.measured["bram"])]
+    out.print(f"DSP and block RAM exact on {len(samples) - len(wrong)} of {len(samples)} designs {' '.join(wrong)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which multiplications become DSPs and which memories block RAM: decided here and said in the RTL, not left to a tool.
+
+The widths that these decisions rest on are here as well: backends print them, the cost model counts with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwgen.integer import Interval
+from hwgen.quantizer import IntegerType
+from hwgen.rtl_timing import Timeline
+from hwgen.schedule import FoldedProduct, Port, Schedule, signed
+
+# A multiplication takes a DSP if its narrower operand has at least so many bits, and its product so many.
+DSP_OPERAND_BITS = 4
+DSP_PRODUCT_BITS = 9
+# A multiplier of more bits is taken in two limbs, the lower one of so many bits and a sign.
+LIMB_BITS = 17
+# Weights of one PE beyond so many bits go to block RAM.
+BLOCK_RAM_BITS = 1024
+# Any other memory does where it would take more than so many LUTs for each 18 kbit of block RAM.
+BLOCK_RAM_LUTS = 150
+# Words times bits of block RAM in halves of 18 kbit: (words, bits, halves) of each shape.
+_SHAPES = tuple(
+    (512 << step, bits, halves)
+    for halves, widths in ((1, (36, 18, 9, 4, 2, 1)), (2, (72, 36, 18, 9, 4, 2, 1)))
+    for step, bits in enumerate(widths)
+)
+# What synthesis counts a half and a whole block as: two halves are a little dearer than one whole.
+_PRICES = {1: 129, 2: 257}
+
+
+def code_bits(codes: IntegerType) -> int:
+    """Bits of codes as signed numbers."""
+    return signed(Interval(codes.storage.lo, codes.storage.hi)).bits
+
+
+def weight_bits(product: FoldedProduct) -> int:
+    """Bits of a weight as it is stored: a signed number, or the sign of a bipolar one."""
+    return 1 if product.weight.bipolar else max(2, signed(Interval(product.weight.lo, product.weight.hi)).bits)
+
+
+def sum_bits(design: Schedule) -> int:
+    """Bits of a projected sum."""
+    return signed(design.input_product.sums).bits
+
+
+def total_bits(design: Schedule) -> int:
+    """Bits of an accumulator of the hidden product, which starts from a projected sum."""
+    return max(signed(design.hidden_product.sums).bits, sum_bits(design))
+
+
+def in_dsp(left: int, right: int, used: int) -> bool:
+    """Whether a multiplication of signed numbers of so many bits is worth a DSP, of its product ``used`` bits."""
+    return min(left, right) >= DSP_OPERAND_BITS and min(left + right, used) >= DSP_PRODUCT_BITS
+
+
+def odd_bits(constant: int) -> int:
+    """Bits of a constant as a signed number without the zeros at its end; 0 if there is nothing to multiply."""
+    odd = constant >> max((constant & -constant).bit_length() - 1, 0)
+    return 0 if odd in (-1, 0, 1) else signed(Interval(min(odd, 0), max(odd, 0))).bits
+
+
+def limbs(multiplier: int, bits: int) -> list[int]:
+    """A constant multiplier of so many bits as the hardware takes it: whole, or in two limbs."""
+    if bits <= LIMB_BITS + 1:
+        return [multiplier]
+    return [multiplier & ((1 << LIMB_BITS) - 1), multiplier >> LIMB_BITS]
+
+
+def product_in_dsp(product: FoldedProduct, codes: int, sums: int) -> bool:
+    """Whether a matrix-vector product of codes and sums of so many bits multiplies in DSPs."""
+    return not product.weight.bipolar and in_dsp(codes, weight_bits(product), sums)
+
+
+def block_ram_halves(words: int, bits: int) -> int:
+    """Halves of block RAM that a memory takes: blocks of one shape, side by side and one above the other."""
+    if not bits:
+        return 0
+    counts = ((-(-words // deep) * -(-bits // wide), halves) for deep, wide, halves in _SHAPES)
+    count, halves = min(counts, key=lambda entry: entry[0] * _PRICES[entry[1]])
+    return count * halves
+
+
+def rom_luts(words: int, bits: int) -> int:
+    """LUTs of a read-only memory: 64 words a LUT."""
+    return bits * -(-words // 64)
+
+
+def ram_luts(words: int, bits: int) -> int:
+    """LUTs of a memory that is written: four hold 3 bits of 64 words, or 6 bits of 32."""
+    return 4 * -(-bits // 6) if words <= 32 else 4 * -(-bits // 3) * -(-words // 64)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A memory with a registered read, and where it is: ``block`` RAM, or LUTs."""
+
+    words: int
+    bits: int
+    written: bool
+    block: bool
+
+
+def memory(words: int, bits: int, written: bool) -> Memory:
+    """A memory where it is cheaper."""
+    luts = ram_luts(words, bits) if written else rom_luts(words, bits)
+    return Memory(words, bits, written, luts > BLOCK_RAM_LUTS * block_ram_halves(words, bits))
+
+
+def weight_memory(product: FoldedProduct) -> Memory:
+    """The weights of a product: all PE side by side."""
+    bits = product.simd * weight_bits(product)
+    block = product.cycles > 1 and product.cycles * bits > BLOCK_RAM_BITS
+    return Memory(product.cycles, product.pe * bits, False, block)
+
+
+def sums_lines(times: Timeline) -> int:
+    """Words of each bank of the buffer of projected sums, all of its time steps together."""
+    inputs, hidden = times.design.input_product, times.design.hidden_product
+    banks = (inputs.pe // times.common) * (hidden.pe // times.common)
+    return times.sums_steps * inputs.rows // (banks * times.common)
+
+
+def reverse_memory(port: Port, length: int) -> Memory:
+    """Both halves of the reversal of a stream."""
+    return memory(2 * length * port.beats, port.bits, True)
+
+
+def memories(times: Timeline) -> dict[str, Memory]:
+    """The memories of the top level that have a choice, by the name of the parameter that says it."""
+    design = times.design
+    inputs, cell = design.input_product, design.cell
+    found = {
+        "input_weights": weight_memory(inputs),
+        "hidden_weights": weight_memory(design.hidden_product),
+        "bias": memory(inputs.folds, inputs.pe * sum_bits(design), False),
+        "sums": memory(sums_lines(times), times.common * sum_bits(design), True),
+        "cell_state": memory(times.groups, design.units * code_bits(cell.cell), True),
+    }
+    if cell.reverse:
+        reversed_ports = [port for port in (*design.inputs, *design.outputs) if port.name in ("x", "y")]
+        found |= {port.name: reverse_memory(port, design.options.max_length) for port in reversed_ports}
+    return found
