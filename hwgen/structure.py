@@ -32,13 +32,15 @@ EXPECTED: dict[str, dict[str, float]] = {
         "adder": 1.0,  # bits of adder trees, without those that DSPs add
         "clamp": 1.0,  # bits of codes that are limited, and a third of the bits above
         "compare": 1.0,  # bits of comparisons of threshold searches
+        "constants": 1.0,  # LUTs of the constants of channels
         "constant multiplier": 1.0,  # bits of adders of a product with a constant
         "counter": 1.0,  # bits of counters
         "design": 0.0,  # one for each design: what is counted nowhere else
         "digit": 1.0,  # bits of products with a number of two bits
         "multiplier": 1.7,  # bits of adders of a product in LUTs
         "ram": 1.0,  # LUTs of memories that are written: exact
-        "rom": 1.0,  # LUTs of different columns of read-only memories
+        "rom": 1.0,  # LUTs of different columns of read-only memories of up to 64 words
+        "deep rom": 1.3,  # and of more, which multiplexers join, or more LUTs
         "rounding": 0.4,  # bits of adders of shift forms
         "select": 1.0,  # bits of choices of two
         "shift register": 1.0,  # LUTs of delays
@@ -53,6 +55,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "accumulator": 1.0,
         "adder": 1.0,
         "code": 1.0,  # bits behind step functions
+        "constants": 1.0,
         "counter": 1.0,
         "delay": 1.0,  # bits of delays too short for shift registers
         "design": 0.0,
@@ -134,7 +137,10 @@ class _Count:
             self.halves += mapping.block_ram_halves(memory.words, columns.shape[1])
         else:
             columns = np.unique(columns, axis=1)
-            self.lut["rom"] += mapping.rom_luts(memory.words, columns.shape[1])
+            # A LUT for each 64 words of a column, unless they are all the same.
+            blocks = [columns[i : i + 64] for i in range(0, len(columns), 64)]
+            luts = sum(int((block != block[0]).any(axis=0).sum()) for block in blocks)
+            self.lut["rom" if memory.words <= 64 else "deep rom"] += luts
         self.ff["absorbed" if absorbed else "read"] += (stages - memory.block) * columns.shape[1]
 
 
@@ -180,11 +186,15 @@ def _matvec(count: _Count, times: Timeline, product: FoldedProduct, codes: int, 
     bits = codes + 1 if product.weight.bipolar else codes + weight
     if dsp:
         count.dsp += pe * simd * dsp_slices(codes, weight, count.flow)
-    elif product.weight.bipolar:
-        count.lut["sign"] += pe * simd * bits
+        count.ff["absorbed"] += pe * simd * bits * stages
+    elif product.cycles == 1:
+        _constant_products(count, product, codes, stages)
     else:
-        count.multiplier(codes, weight, pe * simd)
-    count.ff["absorbed" if dsp else "product"] += pe * simd * bits * stages
+        if product.weight.bipolar:
+            count.lut["sign"] += pe * simd * bits
+        else:
+            count.multiplier(codes, weight, pe * simd)
+        count.ff["product"] += pe * simd * bits * stages
     terms, levels = simd, math.ceil(math.log2(simd))
     for level in range(1, levels + 1):
         # A DSP adds its product to that of a neighbour, and registers the sum.
@@ -199,6 +209,16 @@ def _matvec(count: _Count, times: Timeline, product: FoldedProduct, codes: int, 
     count.flag(stages + tree + 1)
     count.delay(2, stages + tree)
     return dsp
+
+
+def _constant_products(count: _Count, product: FoldedProduct, codes: int, stages: int) -> None:
+    """Products of an unrolled matrix: equal weights of a column share one, and zeros have none."""
+    for column in product.weights[:, 0].T:
+        for weight in np.unique(column[column != 0]).tolist():
+            # An adder for each bit that is set but one, and one to negate.
+            odd = weight // (weight & -weight)
+            count.lut["constant multiplier"] += (codes + 1) * (abs(odd).bit_count() - 1 + (odd < 0))
+            count.ff["product"] += (codes + abs(odd).bit_length() - 1) * stages
 
 
 def _input_product(times: Timeline, flow: str) -> Unit:
@@ -347,11 +367,7 @@ def _step_multiply(count: _Count, p: dict[str, int], instance: Instance, times: 
             count.ff["product"] += (value + max(width - 1, 0)) * p["ProductStages"]
     count.dsp += slices
     rest = total - p["Shift"]
-    if constant is None and wide:
-        # The sum of the limbs stands outside of their DSPs, and one of the products in front of it.
-        count.lut["step adder"] += total
-        count.ff["product"] += p["Shift"]
-    elif not slices:
+    if not slices:
         count.lut["step adder"] += total
     count.ff["absorbed" if slices and not wide else "step"] += rest * p["SumStages"]
     _clamp(count, rest, p)
@@ -422,8 +438,12 @@ def _product(count: _Count, p: dict[str, int], instance: Instance, times: Timeli
 
 def _constants(count: _Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
     if p["Depth"] > 1:
-        count.lut["rom"] += mapping.rom_luts(p["Depth"], p["Width"])
-        count.ff["read"] += p["Width"]
+        assert instance.contents is not None
+        values = instance.contents[lane :: times.design.units, np.newaxis]
+        columns = np.unique(varying_columns(values, p["Width"]), axis=1).shape[1]
+        count.lut["constants"] += mapping.rom_luts(p["Depth"], columns)
+        # The register of a multiplier is one of its DSP.
+        count.ff["absorbed" if instance.name.endswith("_multiplier") else "constants"] += columns
 
 
 def _delay(count: _Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -126,9 +124,3 @@ def test_the_data_says_how_it_was_measured() -> None:
     data = json.loads(fit.MEASURED.read_text())
     assert data["yosys"].startswith("Yosys ")
     assert [Point.from_dict(entry["point"]).name for entry in data["designs"]] == [s.name for s in SAMPLES]
-
-
-def test_the_fit_checks_itself() -> None:
-    script = Path(fit.__file__)
-    result = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr

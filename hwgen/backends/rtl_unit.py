@@ -370,6 +370,7 @@ class UnitBuilder:
                     ("Values", camel),
                 ),
                 (("clk_i", "clk_i"), ("index_i", index), ("value_o", name)),
+                contents=values,
             )
         )
         return name

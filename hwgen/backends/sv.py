@@ -22,6 +22,8 @@ class Instance:
     ports: tuple[tuple[str, str], ...]
     # What it computes, where it is a step function.
     certified: Certified | None = None
+    # What it stores, where it is a memory of constants.
+    contents: IntArray | None = None
 
 
 @dataclass(frozen=True)

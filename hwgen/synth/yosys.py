@@ -141,7 +141,8 @@ def _instances(name: str, top: str, modules: Mapping[str, Mapping[str, int]]) ->
     """How often a module stands in the whole design: once for each place in each module around it."""
     if _unit(name) == top:
         return 1
-    around = ((outer, inside.get(name, 0)) for outer, inside in modules.items())
+    # A module without parameters has a backslash in front of its name, but not as the type of a cell.
+    around = ((outer, inside.get(name.removeprefix("\\"), inside.get(name, 0))) for outer, inside in modules.items())
     return sum(number * _instances(outer, top, modules) for outer, number in around if number)
 
 

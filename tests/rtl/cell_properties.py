@@ -8,8 +8,8 @@ import itertools
 from proofs import Property, counted, literal
 
 from hwgen.backends.naming import top_name
-from hwgen.backends.rtl_unit import code_bits
 from hwgen.integer import IntegerCell, Product
+from hwgen.mapping import code_bits
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Schedule, signed
 
