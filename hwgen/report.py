@@ -120,9 +120,15 @@ def print_synthesis(flow: str, result: dict[str, Any], out: Console) -> None:
         table.add_row("error", *("-" if error is None else f"{error:+.1%}" if error else "exact" for error in errors))
     out.print(table)
     if "fmax_mhz" in result:
-        out.print(f"placed on {result['device']}: {result['fmax_mhz']} MHz; critical path:")
-        for hop in result["critical_path"]:
-            out.print(f"  {escape(hop)}", soft_wrap=True)
+        out.print(f"placed on {result['device']}: {result['fmax_mhz']} MHz")
+        out.print(f"critical path: {escape(_path(result['critical_path']))}", soft_wrap=True)
+
+
+def _path(hops: list[str]) -> str:
+    """The units that a path goes through, without the cells within."""
+    cells = [hop.split(" -> ")[0] for hop in hops[:1]] + [hop.split(" -> ")[1] for hop in hops]
+    units = [cell.rpartition(".")[0].removeprefix("u_design.") for cell in cells]
+    return " -> ".join(unit for place, unit in enumerate(units) if place == 0 or unit != units[place - 1])
 
 
 def _resources(entry: dict[str, float]) -> list[str]:
