@@ -259,7 +259,7 @@ class UnitBuilder:
                     ("ProductStages", b),
                     ("SumStages", c),
                     ("OutputStages", d - missing),
-                    *_limbs_in_dsp(domain, form.multiplier, _multiply_bits(certified, form)),
+                    *_limbs(domain, form.multiplier, _multiply_bits(certified, form)),
                 ]
                 ports += [("multiplier_i", multiplier), ("offset_i", offset)]
             else:
@@ -430,17 +430,18 @@ def _domain(certified: Certified) -> int:
     return signed(Interval(certified.step.lo, certified.step.hi)).bits
 
 
-def _limbs_in_dsp(bits: int, multipliers: IntArray, total: int) -> list[tuple[str, object]]:
-    """Whether DSPs multiply a value of ``bits`` with the multiplier, or with each of its limbs, to ``total`` bits."""
+def _limbs(bits: int, multipliers: IntArray, total: int) -> list[tuple[str, object]]:
+    """How a value of ``bits`` is multiplied, to ``total`` bits: in DSPs or not, whole or in limbs."""
     span = _span(multipliers)
     widths = [LIMB_BITS + 1, span - LIMB_BITS] if span > LIMB_BITS + 1 else [span]
+    low_bits = widths[0]
     if len(multipliers) == 1:
-        widths = [odd_bits(limb) for limb in limbs(int(multipliers[0]), span)]
-    names = ("Dsp", "HighDsp")
-    return [
-        (name, int(in_dsp(bits, width, total - low)))
-        for name, width, low in zip(names, widths, (0, LIMB_BITS), strict=False)
-    ]
+        parts = limbs(int(multipliers[0]), span)
+        widths, low_bits = [odd_bits(limb) for limb in parts], max(2, signed(Interval(0, parts[0])).bits)
+    dsps = [int(in_dsp(bits, width, total - low)) for width, low in zip(widths, (0, LIMB_BITS), strict=False)]
+    if len(dsps) == 1:
+        return [("Dsp", dsps[0])]
+    return [("LowBits", low_bits), ("Dsp", dsps[0]), ("HighDsp", dsps[1])]
 
 
 def _shift_bits(certified: Certified, form: ShiftForm) -> int:

@@ -16,6 +16,7 @@ module hwgen_step_multiply #(
   parameter int ProductStages = 1,
   parameter int SumStages = 0,
   parameter int OutputStages = 1,
+  parameter int LowBits = 18,  // of the low limb with its sign: fewer for some constants
   parameter int Dsp = 1,  // multiply in DSPs: the multiplier, or its low limb
   parameter int HighDsp = 1  // and its high limb
 ) (
@@ -49,12 +50,20 @@ module hwgen_step_multiply #(
   // before they are added.
   if (MultiplierBits > LimbBits + 1) begin : gen_limbs
     localparam int HighBits = MultiplierBits - LimbBits;
-    localparam int LowProductBits = ValueBits + LimbBits + 1;
+    // Products are registered in the width they have: of a register behind an extension, Yosys
+    // 0.70 may lose the driver as it packs DSPs.
+    localparam int LowProductBits = ValueBits + LowBits;
     localparam int HighProductBits = ValueBits + HighBits;
     logic signed [LowProductBits-1:0] low_product, low_q;
     logic signed [HighProductBits-1:0] high_product, high_q;
-    hwgen_multiply #(.LeftBits(ValueBits), .RightBits(LimbBits + 1), .Dsp(Dsp)) u_low (
-      .left_i(value), .right_i({1'b0, multiplier[LimbBits-1:0]}), .product_o(low_product)
+    logic [LimbBits:0] low;
+    assign low = {1'b0, multiplier[LimbBits-1:0]};
+    if (LowBits <= LimbBits) begin : gen_short
+      logic unused_low;
+      assign unused_low = |low[LimbBits:LowBits];
+    end
+    hwgen_multiply #(.LeftBits(ValueBits), .RightBits(LowBits), .Dsp(Dsp)) u_low (
+      .left_i(value), .right_i(low[LowBits-1:0]), .product_o(low_product)
     );
     hwgen_multiply #(.LeftBits(ValueBits), .RightBits(HighBits), .Dsp(HighDsp)) u_high (
       .left_i(value),
