@@ -78,7 +78,7 @@ def main() -> int:
 
     console.rule("4. what it takes and how fast it is: Yosys and nextpnr")
     print_synthesis("xc7", synthesise(project, "xc7", _say, units=False), console)
-    placed = synthesise(project, "ecp5", _say, device="85k", units=False)
+    placed = synthesise(project, "ecp5", _say, units=False)
     print_synthesis("ecp5", placed, console)
     period = timeline(design).period
     console.print(
