@@ -76,10 +76,11 @@ def cocotb_environment() -> dict[str, str]:
         raise ToolError("cocotb was not found; install it with: pip install 'hwgen[sim]'")
     import find_libpython
 
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if find_libpython.find_libpython() is None:
         raise ToolError(
-            f"cocotb needs Python {sys.version_info.major}.{sys.version_info.minor} as a shared library, which was not "
-            f"found; install it (Debian: apt-get install libpython{sys.version_info.major}.{sys.version_info.minor})"
+            f"cocotb needs Python {version} as a shared library, which was not found; install it (Debian: apt-get "
+            f"install libpython{version}), or verify the levels csim and rtl alone"
         )
     # What would start a waveform viewer, choose other tests, or take the run for one of pytest's.
     environment = {
