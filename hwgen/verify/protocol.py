@@ -28,7 +28,7 @@ from hwgen.vectors import Sequences, integer_results
 from hwgen.verify import verilated
 
 # Cycles of a pattern at full rate, about: cocotb simulates some 30,000 a second, a waveform takes some 8 kB for each.
-_CYCLES, _TRACED_CYCLES = 12000, 1200
+_CYCLES, _TRACED_CYCLES = 12000, 600
 _LEAST_SEQUENCES, _LEAST_STEPS = 3, 3
 _SINGLE_STEPS = 24
 _VERILOG = (".v", ".sv")
