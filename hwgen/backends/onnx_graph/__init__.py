@@ -16,6 +16,7 @@ import hwgen
 from hwgen.backends.onnx_graph.builder import GraphBuilder, Names, Scope
 from hwgen.backends.onnx_graph.stages import BATCH, TIME, lower_stage
 from hwgen.backends.onnx_graph.steps import dequantize, quantize
+from hwgen.errors import UnsupportedError, printable
 from hwgen.integer_network import IntegerNetwork
 from hwgen.network import BATCH as BATCH_AXIS
 from hwgen.network import FEATURES, ONE, PARTS, Network, NetworkInput, NetworkOutput
@@ -23,6 +24,8 @@ from hwgen.network import TIME as TIME_AXIS
 
 # Supported from onnxruntime 1.18 on.
 OPSET, IR_VERSION = 21, 10
+# What protobuf can write, less some room for nodes.
+MAX_BYTES = 2**31 - 2**24
 Axes = tuple[str, ...]
 
 
@@ -39,6 +42,12 @@ def to_onnx(network: Network, model: IntegerNetwork, float32: bool = False) -> o
     types = {name: wire.quantizer.codes for name, wire in network.wires.items()}
     for stage in model.stages:
         lower_stage(graph, stage, codes, types)
+    size = sum(len(tensor.raw_data) for tensor in graph.initializers)
+    if size > MAX_BYTES:
+        raise UnsupportedError(
+            f"{printable(network.name)}: its weights and thresholds are {size} bytes, more than an ONNX file can have "
+            "(2 GiB); scales per tensor need fewer thresholds than scales per channel"
+        )
     for output in network.outputs:
         _show(graph.at(f"{output.name}/dequantize"), output, codes, float32)
     real = TensorProto.FLOAT if float32 else TensorProto.DOUBLE
