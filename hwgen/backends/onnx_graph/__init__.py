@@ -14,13 +14,11 @@ from onnx import TensorProto, helper
 
 import hwgen
 from hwgen.backends.onnx_graph.builder import GraphBuilder, Names, Scope
-from hwgen.backends.onnx_graph.stages import BATCH, TIME, lower_stage
+from hwgen.backends.onnx_graph.stages import BATCH_LENGTH, lower_stage
 from hwgen.backends.onnx_graph.steps import dequantize, quantize
 from hwgen.errors import UnsupportedError, printable
 from hwgen.integer_network import IntegerNetwork
-from hwgen.network import BATCH as BATCH_AXIS
-from hwgen.network import FEATURES, ONE, PARTS, Network, NetworkInput, NetworkOutput
-from hwgen.network import TIME as TIME_AXIS
+from hwgen.network import BATCH, FEATURES, ONE, PARTS, TIME, Network, NetworkInput, NetworkOutput
 
 # Supported from onnxruntime 1.18 on.
 OPSET, IR_VERSION = 21, 10
@@ -38,7 +36,7 @@ def to_onnx(network: Network, model: IntegerNetwork, float32: bool = False) -> o
     graph = GraphBuilder(names)
     codes: dict[str, str] = {}
     for port in network.inputs:
-        codes |= _read(graph.at(f"{port.name}/quantize"), port)
+        codes |= _read(graph.at(port.name).under("quantize"), port)
     types = {name: wire.quantizer.codes for name, wire in network.wires.items()}
     for stage in model.stages:
         lower_stage(graph, stage, codes, types)
@@ -49,7 +47,7 @@ def to_onnx(network: Network, model: IntegerNetwork, float32: bool = False) -> o
             "(2 GiB); scales per tensor need fewer thresholds than scales per channel"
         )
     for output in network.outputs:
-        _show(graph.at(f"{output.name}/dequantize"), output, codes, float32)
+        _show(graph.at(output.name).under("dequantize"), output, codes, float32)
     real = TensorProto.FLOAT if float32 else TensorProto.DOUBLE
     proto = helper.make_graph(
         graph.nodes,
@@ -83,8 +81,8 @@ def to_onnx(network: Network, model: IntegerNetwork, float32: bool = False) -> o
 
 def _shape(axes: Axes, features: int, parts: int) -> list[str | int]:
     lengths: dict[str, str | int] = {
-        TIME_AXIS: TIME,
-        BATCH_AXIS: BATCH,
+        TIME: "time",
+        BATCH: BATCH_LENGTH,
         FEATURES: features,
         PARTS: parts,
         ONE: 1,
@@ -99,7 +97,7 @@ def _read(at: Scope, port: NetworkInput) -> dict[str, str]:
     if ones:
         values = at.op("Squeeze", values, at.axes(*ones), name="squeezed")
     kept = [axis for axis in port.axes if axis != ONE]
-    values = _transposed(at, values, kept, [axis for axis in (PARTS, TIME_AXIS, BATCH_AXIS, FEATURES) if axis in kept])
+    values = _transposed(at, values, kept, [axis for axis in (PARTS, TIME, BATCH, FEATURES) if axis in kept])
     codes = {}
     for index, (wire, part) in enumerate(zip(port.wires, port.parts, strict=True)):
         here = at.under(f"wire_{index}") if len(port.wires) > 1 else at
@@ -117,7 +115,7 @@ def _show(at: Scope, output: NetworkOutput, codes: dict[str, str], float32: bool
         here = at.under(f"wire_{index}") if len(output.wires) > 1 else at
         source = codes[wire.name]
         parts.append(source if output.integer else dequantize(here, source, wire.quantizer, wire.offset))
-    present = [PARTS, TIME_AXIS, BATCH_AXIS, FEATURES] if output.wires[0].per_step else [PARTS, BATCH_AXIS, FEATURES]
+    present = [PARTS, TIME, BATCH, FEATURES] if output.wires[0].per_step else [PARTS, BATCH, FEATURES]
     values = parts[0]
     if PARTS in output.axes:
         stacked = [at.op("Unsqueeze", part, at.axes(0), name="part") for part in parts]

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hwgen.quantizer import IntArray, IntegerType
 
-# Longer names from a model are cut; the counter behind them keeps them apart.
-_MAX_NAME = 160
+# Longer names from a model are cut where they begin the names of nodes; a number behind them keeps those apart.
+_MAX_NAME = 100
 
 
 class Names:
@@ -26,7 +26,7 @@ class Names:
 
     def unique(self, wanted: str) -> str:
         """``wanted``, or with a number behind it where that is taken."""
-        clean = "".join(c if c.isprintable() else "_" for c in wanted[:_MAX_NAME]) or "_"
+        clean = "".join(c if c.isprintable() else "_" for c in wanted) or "_"
         name, count = clean, 1
         while name in self._taken:
             count += 1
@@ -50,8 +50,8 @@ class GraphBuilder:
         return self if self.outer is None else self.outer.outermost
 
     def at(self, path: str) -> Scope:
-        """A place in this graph."""
-        return Scope(self, path)
+        """The place of a layer, an input or an output, by its name in the model."""
+        return Scope(self, path[:_MAX_NAME])
 
 
 @dataclass(frozen=True)

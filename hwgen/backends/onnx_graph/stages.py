@@ -29,7 +29,7 @@ from hwgen.integer_network import (
 )
 from hwgen.quantizer import IntArray, IntegerType
 
-TIME, BATCH = "time", "batch"
+BATCH_LENGTH = "batch"
 FORWARD, BACKWARD = 0, 1
 
 
@@ -134,7 +134,7 @@ def _scan(
     results.append(inner.op("Identity", results[0], name="sequence_step"))
 
     def port(tensor: str, features: int) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(tensor, TensorProto.INT64, [BATCH, features])
+        return helper.make_tensor_value_info(tensor, TensorProto.INT64, [BATCH_LENGTH, features])
 
     graph = helper.make_graph(
         inner.graph.nodes,
