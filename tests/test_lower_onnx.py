@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from conftest import EXAMPLE, MODELS
 from lowered import LEVELS, assert_equal, assert_lowered, checked, execute, random_inputs, sessions
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -55,7 +56,7 @@ from hwgen.network import Network, NetworkInput, NetworkOutput
 from hwgen.quantizer import FloatArray, IntArray, IntegerType, Quantizer, RoundingMode
 from hwgen.step import Linear, StepFunction, linear_step
 
-MODELS = sorted(path.stem for path in (Path(__file__).parent / "models").glob("*.onnx"))
+NAMES = sorted(path.stem for path in MODELS.glob("*.onnx"))
 # Time steps and sequences: one of each, a few, a stream.
 SIZES = ((1, 1), (9, 21), (200, 2))
 INT8, UINT8 = IntegerType(8, True), IntegerType(8, False)
@@ -63,11 +64,11 @@ INT8, UINT8 = IntegerType(8, True), IntegerType(8, False)
 
 @functools.cache
 def loaded(name: str) -> tuple[Network, IntegerNetwork]:
-    network = hwgen.load(Path(__file__).parent / "models" / f"{name}.onnx")
+    network = hwgen.load(MODELS / f"{name}.onnx")
     return network, lower(network)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_onnxruntime_gives_the_codes_of_every_model(name: str) -> None:
     network, model = loaded(name)
     inputs = [random_inputs(network, *size, seed=seed) for seed, size in enumerate(SIZES)]
@@ -76,7 +77,7 @@ def test_onnxruntime_gives_the_codes_of_every_model(name: str) -> None:
     assert assert_lowered(network, model, *inputs) == len(LEVELS) * expected
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if "reversed" not in name])
+@pytest.mark.parametrize("name", [name for name in NAMES if "reversed" not in name])
 def test_so_does_the_evaluator_of_onnx(name: str) -> None:
     """It knows no reversed Scan."""
     network, model = loaded(name)
@@ -98,6 +99,22 @@ def test_a_stream_in_pieces_is_the_stream() -> None:
             pieces.append(got["y"])
             state = {"h0": got["h_n"].astype(np.float32), "c0": got["c_n"].astype(np.float32)}
         np.testing.assert_array_equal(np.concatenate(pieces), wanted["y"])
+
+
+def test_onnxruntime_gives_what_brevitas_recorded() -> None:
+    """370 held-out utterances through the trained model of the demo."""
+    network = hwgen.load(EXAMPLE / "japanese_vowels.onnx")
+    data = np.load(EXAMPLE / "held_out.npz")
+    y_scale, c_scale = data["y_scale"].astype(np.float64), data["c_scale"].astype(np.float64)
+    for session in sessions(checked(network, lower(network))):
+        compared, begin = 0, 0
+        for utterance, length in enumerate(data["lengths"]):
+            steps = slice(begin, begin := begin + int(length))
+            got = execute(session, {"x": data["x"][steps, np.newaxis]})
+            np.testing.assert_array_equal(got["y"][:, 0], data["y_codes"][steps] * y_scale, f"utterance {utterance}")
+            np.testing.assert_array_equal(got["c_n"][0, 0], data["c_n_codes"][utterance] * c_scale)
+            compared += got["y"].size + got["c_n"].size
+        assert compared == data["y_codes"].size + data["c_n_codes"].size == 181_984 + 11_840
 
 
 # Networks made by hand.
@@ -526,7 +543,7 @@ def test_the_same_model_gives_the_same_bytes() -> None:
         "n = hwgen.load(sys.argv[1]); data = to_onnx(n, lower(n)).SerializeToString(deterministic=True);"
         "print(hashlib.sha256(data).hexdigest())"
     )
-    path = str(Path(__file__).parent / "models" / "mixed_widths.onnx")
+    path = str(MODELS / "mixed_widths.onnx")
     runs = [
         subprocess.run(
             [sys.executable, "-c", code, path],
