@@ -31,11 +31,12 @@ from hwgen import host
 from hwgen.backends import onnx_graph
 from hwgen.backends.onnx_graph import to_onnx
 from hwgen.backends.onnx_graph.builder import GraphBuilder, Names
+from hwgen.backends.onnx_graph.stages import lower_stage
 from hwgen.backends.onnx_graph.steps import quantize, step, threshold_tree
 from hwgen.cli import main
 from hwgen.errors import ConfigError, UnsupportedError
 from hwgen.forms import MAX_MULTIPLIER_BITS, MultiplyForm, ShiftForm, TableForm, choose
-from hwgen.integer_network import IntegerNetwork
+from hwgen.integer_network import ArgmaxStage, IntegerNetwork
 from hwgen.layers import (
     Activation,
     ArgmaxLayer,
@@ -77,6 +78,10 @@ def test_onnxruntime_gives_the_codes_of_every_model(name: str) -> None:
     assert assert_lowered(network, model, *inputs) == len(LEVELS) * expected
 
 
+@pytest.mark.skipif(
+    tuple(map(int, onnx.__version__.split(".")[:2])) < (1, 22),
+    reason="the evaluator of onnx before 1.22 keeps outer tensors from the body of a Scan",
+)
 @pytest.mark.parametrize("name", [name for name in NAMES if "reversed" not in name])
 def test_so_does_the_evaluator_of_onnx(name: str) -> None:
     """It knows no reversed Scan."""
@@ -281,6 +286,19 @@ def test_argmax_takes_the_first_of_equals() -> None:
         assert_lowered(network, lower(network), inputs)
         tied = codes.max(axis=-1, keepdims=True) == codes
         assert (tied.sum(axis=-1) > 1).any(), "no ties"
+
+
+@pytest.mark.parametrize(("classes", "operators"), [(3, ["Cast"]), (2**14, [])], ids=["as float64", "as int64"])
+def test_argmax_of_sums_of_40_bits(classes: int, operators: list[str]) -> None:
+    generator = np.random.default_rng(22)
+    stage = ArgmaxStage("best", "sums", generator.permutation(classes), "best")
+    # The last bit of long sums decides, then the rank.
+    sums = 2**39 - 1 - generator.integers(0, 2, (50, classes))
+    graph, codes = GraphBuilder(Names(["a"])), {"sums": "a"}
+    lower_stage(graph, stage, codes, {"sums": IntegerType(40, True)})
+    assert [node.op_type for node in graph.nodes] == ["Mul", "Add", *operators, "ArgMax"]
+    for got in evaluate(graph, codes["best"], sums):
+        np.testing.assert_array_equal(got, stage.run({"sums": sums})["best"])
 
 
 # Single quantizers and step functions.

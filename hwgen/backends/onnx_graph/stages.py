@@ -58,7 +58,7 @@ def lower_stage(graph: GraphBuilder, stage: Stage, codes: dict[str, str], types:
         index = at.integers(stage.index, "step")
         codes[stage.wire] = at.op("Gather", codes[stage.source], index, axis=0)
     else:
-        codes[stage.wire] = _argmax(at, stage, codes[stage.source])
+        codes[stage.wire] = _argmax(at, stage, codes[stage.source], types[stage.source])
 
 
 def _dense(at: Scope, stage: DenseStage, source: str, codes: IntegerType) -> str:
@@ -74,11 +74,14 @@ def _biased(at: Scope, product: str, bias: IntArray) -> str:
     return at.op("Add", total, at.integers(bias, "bias"), name="total")
 
 
-def _argmax(at: Scope, stage: ArgmaxStage, source: str) -> str:
+def _argmax(at: Scope, stage: ArgmaxStage, source: str, codes: IntegerType) -> str:
     keys = source
     if stage.rank.any():
         scaled = at.op("Mul", source, at.integers(len(stage.rank), "ranks"), name="scaled")
         keys = at.op("Add", scaled, at.integers(stage.rank, "rank"), name="keys")
+    # onnxruntime compares int64 in recent releases only.
+    if (max(-codes.lo, codes.hi) + 1) * len(stage.rank) < EXACT:
+        keys = at.real(keys, "real")
     return at.op("ArgMax", keys, axis=-1, keepdims=1, select_last_index=0)
 
 
