@@ -47,6 +47,7 @@ def main() -> None:
     hwgen inspect model.onnx                 what is in the model, what will be generated
     hwgen build model.onnx -o project        an HLS project for it
     hwgen verify project                     reference = integer model = simulations, in every code
+    hwgen lower model.onnx -o lowered.onnx   the same integers as standard ONNX, for onnxruntime
     """
 
 
@@ -80,6 +81,26 @@ def run(model: Path, inputs: tuple[str, ...], output: Path) -> None:
     host.write_arrays(output, results)
     for name, array in results.items():
         _out.print(f"{escape(name)}: {list(array.shape)}")
+
+
+@main.command(epilog="Example: hwgen lower model.onnx -o lowered.onnx")
+@click.argument("model", type=_PATH)
+@click.option("-o", "--output", type=_PATH, required=True, metavar="OUT.onnx", help="The file to write.")
+@click.option("--float32", is_flag=True, help="Round outputs to float32, the model's own type (default: float64).")
+@_json_option
+def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
+    """Write the model as ONNX of standard operators that onnxruntime executes to the codes of the hardware.
+
+    Inputs and outputs keep their names and layouts.  Everything between is computed in integers.
+    """
+    network = hwgen.load(model)
+    with _err.status("lowering and certifying"):
+        written = hwgen.lower(network, output, float32)
+    summary = {"output": str(written), "bytes": written.stat().st_size, "layers": len(network.layers)}
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+    else:
+        _out.print(f"{escape(str(written))}: {summary['layers']} layers, {summary['bytes']:,} bytes")
 
 
 @main.command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -106,10 +107,15 @@ def _read_array(path: Path) -> NDArray[np.generic]:
 def write_arrays(path: Path, arrays: Mapping[str, FloatArray]) -> None:
     """Write an .npz file, complete or not at all."""
     # numpy's own savez would turn names into member names of the archive, slashes included: they stay as they are.
+    write_file(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Have ``write`` fill a file, complete or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            write(file)
         partial.replace(path)
     except OSError as error:
         raise ConfigError(f"--output {path}: cannot be written ({error.strerror})") from error

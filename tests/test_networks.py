@@ -23,6 +23,7 @@ from brevitas.quant import (
     Int8WeightPerTensorFixedPoint,
     Uint8ActPerTensorFixedPoint,
 )
+from lowered import assert_lowered, random_inputs
 from option_sets import quiet
 
 import hwgen
@@ -32,6 +33,7 @@ from hwgen.layers import ArgmaxLayer, ConcatLayer, DenseLayer, LstmLayer, Quanti
 from hwgen.lowering import lower
 
 FEATURES, HIDDEN, STEPS, BATCH = 6, 8, 11, 16
+SIZES = ((3, 1), (60, 5), (9, 64))
 POWERS = {
     "weight_quant": Int8WeightPerTensorFixedPoint,
     "bias_quant": Int8BiasPerTensorFixedPointInternalScaling,
@@ -188,6 +190,8 @@ def test_brevitas_reference_and_integer_model_agree(name: str, tmp_path: Path) -
         # Brevitas rounds once, where it adds a bias in float32.
         np.testing.assert_array_equal(values.astype(theirs.dtype), theirs, f"{output}: reference and Brevitas")
         assert len(np.unique(theirs)) > 1, f"{output} never moves"
+    # As ONNX of standard operators: onnxruntime gives the same, for other batches and lengths as well.
+    assert_lowered(network, lower(network), inputs, *(random_inputs(network, *size, seed=1) for size in SIZES))
 
 
 def test_layers_are_what_the_model_has(tmp_path: Path) -> None:
