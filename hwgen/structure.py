@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,10 +94,9 @@ class _Count:
         self.lut: defaultdict[str, float] = defaultdict(float)
         self.ff: defaultdict[str, float] = defaultdict(float)
 
-    def unit(self, times: int = 1) -> Unit:
-        """What was counted, ``times`` over."""
-        lut, ff = ({kind: number * times for kind, number in counts.items()} for counts in (self.lut, self.ff))
-        return Unit(self.name, self.dsp * times, self.halves * times, lut, ff)
+    def unit(self) -> Unit:
+        """What was counted."""
+        return Unit(self.name, self.dsp, self.halves, dict(self.lut), dict(self.ff))
 
     def delay(self, bits: int, stages: int) -> None:
         """hwgen_delay: registers, or shift registers of LUTs."""
@@ -195,14 +194,17 @@ def _matvec(count: _Count, times: Timeline, product: FoldedProduct, codes: int, 
         else:
             count.multiplier(codes, weight, pe * simd)
         count.ff["product"] += pe * simd * bits * stages
-    terms, levels = simd, math.ceil(math.log2(simd))
+    levels = math.ceil(math.log2(simd))
+    # Zeros of an unrolled matrix are no terms, unless DSPs multiply with them all the same.
+    constant = product.cycles == 1 and not dsp
+    rows = np.count_nonzero(product.weights[:, 0], axis=1) if constant else np.full(pe, simd)
     for level in range(1, levels + 1):
         # A DSP adds its product to that of a neighbour, and registers the sum.
         absorbed = dsp and level == 1
-        adders, terms = terms // 2, -(-terms // 2)
-        count.lut["adder"] += 0 if absorbed else pe * adders * (bits + level - 1)
+        adders, rows = int((rows // 2).sum()), rows - rows // 2
+        count.lut["adder"] += 0 if absorbed else adders * (bits + level - 1)
         if level * (tree + 1) // (levels + 1) > (level - 1) * (tree + 1) // (levels + 1):
-            count.ff["absorbed" if absorbed else "adder"] += pe * terms * (bits + level)
+            count.ff["absorbed" if absorbed else "adder"] += int(rows.sum()) * (bits + level)
     absorbed = dsp and simd == 1
     count.lut["accumulator"] += 0 if absorbed else pe * sum_bits
     count.ff["absorbed" if absorbed else "accumulator"] += pe * sum_bits
@@ -338,10 +340,6 @@ def _edges(times: Timeline, flow: str) -> Unit:
     return count.unit()
 
 
-def _numbers(instance: Instance) -> Iterator[tuple[str, int]]:
-    return ((name, value) for name, value in instance.parameters if isinstance(value, int))
-
-
 def _step_multiply(count: _Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
     assert instance.certified is not None
     form = instance.certified.form
@@ -423,7 +421,9 @@ def _step_table(count: _Count, p: dict[str, int], instance: Instance, times: Tim
     rows = form.table[lane :: times.design.units] if len(form.table) > 1 else form.table
     words = p["Rows"] << index_bits(rows.shape[1])
     count.rom(Memory(words, p["CodeBits"], False, bool(p["Block"])), rows.reshape(-1, 1), p["CodeBits"], p["Stages"])
-    count.lut["step adder"] += p["ValueBits"] if form.lo else 0
+    # The address is value - lo: an inverted sign, or a part of the memory's own LUTs, or an adder.
+    if -form.lo & (-form.lo - 1) and p["ValueBits"] > 6:
+        count.lut["step adder"] += p["ValueBits"]
 
 
 def _product(count: _Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
@@ -474,6 +474,7 @@ def _elementwise(times: Timeline, flow: str) -> Unit:
     count = _Count("elementwise", flow)
     for lane in range(times.design.units):
         for instance in builder.instances():
-            _LAWS[instance.module](count, dict(_numbers(instance)), instance, times, lane)
+            numbers = {name: value for name, value in instance.parameters if isinstance(value, int)}
+            _LAWS[instance.module](count, numbers, instance, times, lane)
         count.lut["step adder"] += builder.sum_bits
     return count.unit()
