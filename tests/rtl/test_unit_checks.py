@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,8 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "-std=c++20 -O0",
         "-MAKEFLAGS",
         "CFG_CXXFLAGS_PCH_I=-include",
+        "-MAKEFLAGS",
+        f"PYTHON3={sys.executable}",
         *LIBRARY,
         VIOLATIONS,
         "broken.sv",

