@@ -34,6 +34,8 @@ LAYERS = (
     ("mapping",),
     ("vectors",),
     ("backends",),
+    ("counting",),
+    ("structure_steps",),
     ("structure",),
     ("cost",),
     ("project",),
