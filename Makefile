@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# make demo   builds and verifies the real model of examples/japanese_vowels and shows the result
+# make demo   builds, verifies and synthesises the real model of examples/japanese_vowels and shows the result
 # make test   lints, type-checks and runs the tests
 #
 # Everything is installed into .venv; each target installs only what it needs.
@@ -24,7 +24,7 @@ tools:
 $(VENV)/core: pyproject.toml | tools
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
-	$(PIP) -e '.[sim]'
+	$(PIP) -e '.[sim,synth]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/core

@@ -37,10 +37,10 @@ def hwgen_engine(model: Path, size: tuple[int, int]) -> Run:
     """The integer model alone, from codes to codes."""
     import hwgen
     from hwgen.engine import Engine
-    from hwgen.lowering import lower
+    from hwgen.lowering import lower_cell
 
     network = hwgen.load(model)
-    quantizer, tested = network.layer.input, Engine(lower(network), compiled=True)
+    quantizer, tested = network.layer.input, Engine(lower_cell(network.layer), compiled=True)
     codes: dict[int, NDArray[np.int64]] = {}
 
     def run(x: Inputs) -> object:
@@ -54,10 +54,10 @@ def hwgen_engine(model: Path, size: tuple[int, int]) -> Run:
 def hwgen_specification(model: Path, size: tuple[int, int]) -> Run:
     """The interpreter that defines the integer model, from codes to codes: what runs without a C++ compiler."""
     import hwgen
-    from hwgen.lowering import lower
+    from hwgen.lowering import lower_cell
 
     network = hwgen.load(model)
-    cell = lower(network)
+    cell = lower_cell(network.layer)
     return lambda x: cell.run(network.layer.input.quantize(x.astype(np.float64)).astype(np.int64))
 
 

@@ -13,9 +13,20 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 # Eager, since the function ``schedule`` must win over the module of the same name.
-from hwgen.api import Project, build, open_project
+from hwgen.api import Project, build, lower, open_project
 from hwgen.frontend import load
 from hwgen.network import Network
 from hwgen.schedule import Folding, Schedule, schedule
 
-__all__ = ["Folding", "Network", "Project", "Schedule", "__version__", "build", "load", "open_project", "schedule"]
+__all__ = [
+    "Folding",
+    "Network",
+    "Project",
+    "Schedule",
+    "__version__",
+    "build",
+    "load",
+    "lower",
+    "open_project",
+    "schedule",
+]

@@ -9,7 +9,10 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from hwgen import project, verify
+from hwgen import host, lowering, project, verify
+from hwgen.backends.onnx_graph import to_onnx
+from hwgen.errors import ConfigError
+from hwgen.network import Network
 from hwgen.schedule import Schedule
 
 
@@ -43,3 +46,16 @@ def open_project(path: str | Path) -> Project:
     """Read back a project that ``build`` wrote."""
     found = project.open_project(path)
     return Project(found.path, found.design, found.backends)
+
+
+def lower(network: Network, out: str | Path, float32: bool = False) -> Path:
+    """Write a network to the file ``out`` as ONNX of standard operators that gives the codes of the hardware.
+
+    Real outputs are float64 and exact, or with ``float32`` rounded once to the type that the model gives.
+    """
+    path = Path(out)
+    if network.source and path.is_file() and path.read_bytes() == network.source:
+        raise ConfigError(f"--output {path}: is the model itself, which would be lost; choose another file")
+    data = to_onnx(network, lowering.lower(network), float32).SerializeToString(deterministic=True)
+    host.write_file(path, lambda file: file.write(data))
+    return path

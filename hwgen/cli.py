@@ -46,7 +46,8 @@ def main() -> None:
     \b
     hwgen inspect model.onnx                 what is in the model, what will be generated
     hwgen build model.onnx -o project        an HLS project for it
-    hwgen verify project                     reference = integer model = C simulation, in every code
+    hwgen verify project                     reference = integer model = simulations, in every code
+    hwgen lower model.onnx -o lowered.onnx   the same integers as standard ONNX, for onnxruntime
     """
 
 
@@ -55,9 +56,10 @@ def main() -> None:
 @_json_option
 def inspect(model: Path, as_json: bool) -> None:
     """Show layers, quantizers, accumulator ranges, step functions, and what would be generated."""
-    from hwgen.report import describe, print_description
+    from hwgen.inspection import describe, print_description
 
-    description = describe(hwgen.schedule(hwgen.load(model)))
+    network = hwgen.load(model)
+    description = describe(network, hwgen.schedule(network) if network.is_single_lstm else None)
     if as_json:
         click.echo(json.dumps(description, indent=2))
     else:
@@ -79,6 +81,26 @@ def run(model: Path, inputs: tuple[str, ...], output: Path) -> None:
     host.write_arrays(output, results)
     for name, array in results.items():
         _out.print(f"{escape(name)}: {list(array.shape)}")
+
+
+@main.command(epilog="Example: hwgen lower model.onnx -o lowered.onnx")
+@click.argument("model", type=_PATH)
+@click.option("-o", "--output", type=_PATH, required=True, metavar="OUT.onnx", help="The file to write.")
+@click.option("--float32", is_flag=True, help="Round outputs to float32, the model's own type (default: float64).")
+@_json_option
+def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
+    """Write the model as ONNX of standard operators that onnxruntime executes to the codes of the hardware.
+
+    Inputs and outputs keep their names and layouts.  Everything between is computed in integers.
+    """
+    network = hwgen.load(model)
+    with _err.status("lowering and certifying"):
+        written = hwgen.lower(network, output, float32)
+    summary = {"output": str(written), "bytes": written.stat().st_size, "layers": len(network.layers)}
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+    else:
+        _out.print(f"{escape(str(written))}: {summary['layers']} layers, {summary['bytes']:,} bytes")
 
 
 @main.command(
@@ -121,12 +143,17 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
 
 @main.command(epilog="Example: hwgen verify project --level csim --sequences 200 --seed 7")
 @click.argument("project", type=_PATH)
-@click.option("--level", default="all", show_default=True, help="csim, rtl, or all.")
+@click.option("--level", default="all", show_default=True, help="csim, rtl, cocotb, or all.")
 @click.option("--input", "inputs", multiple=True, metavar="[NAME=]X.npy", help="Real inputs instead of random codes.")
 @click.option("--sequences", default=64, show_default=True, metavar="N", help="Random sequences, back to back.")
 @click.option("--seed", default=1, show_default=True, metavar="S", help="Seed of sequences and stalls.")
+@click.option(
+    "--verilog", type=_PATH, multiple=True, metavar="FILE", help="Level cocotb: files, or folders, of another design."
+)
+@click.option("--top", metavar="NAME", help="The module to simulate of --verilog; its ports are those of the project.")
+@click.option("--trace", is_flag=True, help="Levels rtl and cocotb: write a waveform (VCD) of few sequences.")
 @_json_option
-def verify(project: Path, level: str, inputs: tuple[str, ...], sequences: int, seed: int, as_json: bool) -> None:
+def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Compare the float64 reference, the integer model and the simulations; exit status 1 on any mismatch."""
     from hwgen import host
     from hwgen.report import print_verification
@@ -135,7 +162,7 @@ def verify(project: Path, level: str, inputs: tuple[str, ...], sequences: int, s
     opened = hwgen.open_project(project)
     arrays = host.read_arrays(opened.design.network, inputs) if inputs else None
     with _err.status("verifying") as status:
-        report = run_verification(opened, arrays, level, sequences, seed, progress=status.update)
+        report = run_verification(opened, arrays, progress=status.update, **options)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hwgen.engine import Engine
 from hwgen.errors import ConfigError, listing, printable
-from hwgen.integer import IntegerCell
+from hwgen.integer_network import CellStage, IntegerNetwork, SelectStage
 from hwgen.kernel import in_parallel
 from hwgen.network import Network
 from hwgen.quantizer import FloatArray, IntArray
@@ -21,28 +22,45 @@ _CACHED = 2**16
 
 
 def encode(network: Network, inputs: Mapping[str, ArrayLike]) -> dict[str, IntArray]:
-    """Graph inputs by ONNX name to codes by role: x [T, batch, I], and h0 and c0 [batch, H] where they are inputs."""
-    layer = network.layer
-    quantizers = {"x": layer.input, "h0": layer.initial_hidden.quantizer, "c0": layer.initial_cell.quantizer}
-    return {role: quantizers[role].quantize(real).astype(np.int64) for role, real in network.bind(inputs).items()}
+    """Graph inputs by ONNX name to codes by wire: [T, batch, features], and states [batch, H]."""
+    wires = network.wires
+    return {
+        name: _by_step(wires[name].encode, real) if wires[name].per_step else wires[name].encode(real).astype(np.int64)
+        for name, real in network.bind(inputs).items()
+    }
 
 
-def decode(network: Network, sequence: IntArray, h: IntArray, c: IntArray) -> dict[str, FloatArray]:
-    """Codes of the layer to the graph's outputs as real values, by ONNX name and in the graph's layout."""
-    layer = network.layer
-    return network.present(layer.output.dequantize(sequence), layer.output.dequantize(h), layer.cell.dequantize(c))
+def decode(network: Network, codes: Mapping[str, IntArray]) -> dict[str, FloatArray]:
+    """Codes by wire to the graph's outputs as real values, by ONNX name and in the graph's layout."""
+    shown = {wire for output in network.outputs for wire in output.wires}
+    return network.present({wire.name: wire.decode(codes[wire.name]) for wire in shown})
 
 
-def run(network: Network, cell: IntegerCell, inputs: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
+def run(network: Network, model: IntegerNetwork, inputs: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
     """Execute the integer model on real inputs; returns each graph output under its ONNX name."""
-    layer, real = network.layer, network.bind(inputs)
-    h0, c0 = (
-        state.quantizer.quantize(real[role]).astype(np.int64) if role in real else None
-        for role, state in (("h0", layer.initial_hidden), ("c0", layer.initial_cell))
-    )
-    values = layer.output.dequantize(np.arange(cell.hidden.lo, cell.hidden.hi + 1))
-    sequence, h, c = Engine(cell).run_decoded(_by_step(layer.input.quantize, real["x"]), h0, c0, values)
-    return network.present(sequence, layer.output.dequantize(h), layer.cell.dequantize(c))
+    codes = encode(network, inputs)
+    first = model.stages[0]
+    if len(model.stages) == 1 and isinstance(first, CellStage):
+        return _run_cell(network, first, codes)
+    _check_length(model, codes)
+    return decode(network, model.run(codes, lambda cell, x, h0, c0: Engine(cell).run(x, h0, c0)))
+
+
+def _run_cell(network: Network, stage: CellStage, codes: Mapping[str, IntArray]) -> dict[str, FloatArray]:
+    """A model of one LSTM layer, whose sequence comes as real values from the engine."""
+    sequence, hidden, cell = (network.wires[name] for name in stage.wires)
+    values = sequence.decode(np.arange(stage.cell.hidden.lo, stage.cell.hidden.hi + 1))
+    h0, c0 = (None if name is None else codes[name] for name in (stage.initial_hidden, stage.initial_cell))
+    y, h, c = Engine(stage.cell).run_decoded(codes[stage.source], h0, c0, values)
+    return network.present({sequence.name: y, hidden.name: hidden.decode(h), cell.name: cell.decode(c)})
+
+
+def _check_length(model: IntegerNetwork, codes: Mapping[str, IntArray]) -> None:
+    """Refuse sequences that do not have the time step that a layer picks."""
+    steps = min(len(array) for array in codes.values() if array.ndim == 3)
+    for stage in model.stages:
+        if isinstance(stage, SelectStage) and not -steps <= stage.index < steps:
+            raise ConfigError(f"--input: {printable(stage.name)} picks time step {stage.index} of {steps}")
 
 
 def _by_step(quantize: Callable[[FloatArray], FloatArray], values: FloatArray) -> IntArray:
@@ -89,10 +107,15 @@ def _read_array(path: Path) -> NDArray[np.generic]:
 def write_arrays(path: Path, arrays: Mapping[str, FloatArray]) -> None:
     """Write an .npz file, complete or not at all."""
     # numpy's own savez would turn names into member names of the archive, slashes included: they stay as they are.
+    write_file(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Have ``write`` fill a file, complete or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            write(file)
         partial.replace(path)
     except OSError as error:
         raise ConfigError(f"--output {path}: cannot be written ({error.strerror})") from error

@@ -112,12 +112,12 @@ class IntegerCell:
 
     def project(self, x: IntArray) -> list[IntArray]:
         """The input product and bias of every gate for x [..., I]: what does not depend on the recurrence."""
-        return [_dot(x, gate.input_weights) + gate.bias for gate in self.gates]
+        return [dot(x, gate.input_weights) + gate.bias for gate in self.gates]
 
     def step(self, projected: list[IntArray], h: IntArray, c: IntArray) -> tuple[IntArray, IntArray]:
         """One time step from the projected input; h and c are [batch, H]; returns the next h and c."""
         codes = {
-            gate.name: gate.activate(part + _dot(h, gate.hidden_weights))
+            gate.name: gate.activate(part + dot(h, gate.hidden_weights))
             for gate, part in zip(self.gates, projected, strict=True)
         }
         forget = codes["forget"] if self.coupled_one is None else self.coupled_one - codes["input"]
@@ -180,7 +180,7 @@ def accumulate_range(weights: IntArray, codes: IntegerType) -> tuple[IntArray, I
     return low, high
 
 
-def _dot(x: IntArray, weights: IntArray) -> IntArray:
+def dot(x: IntArray, weights: IntArray) -> IntArray:
     """X @ weights.T by way of float64, which is exact here: every partial sum stays far below 2^53."""
     product: FloatArray = x.astype(np.float64) @ weights.T.astype(np.float64)
     return product.astype(np.int64)

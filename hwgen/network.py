@@ -1,172 +1,137 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model means: layers and quantizers in real-valued terms.
+"""A whole model: layers joined by wires, between named graph inputs and outputs.
 
-``Network.run`` evaluates the graph in float64 with the formulas of Brevitas' QuantLSTM.  It shares no code with the
-integer model below it: it is the reference that everything else is compared with.
+``Network.run`` evaluates the graph in float64.  It shares no code with the integer model below it: it is the
+reference that everything else is compared with.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hwgen.errors import ConfigError, listing, printable
-from hwgen.quantizer import FloatArray, IntArray, Quantizer
+from hwgen.errors import ConfigError, UnsupportedError, listing, printable
+from hwgen.layers import Layer, LstmLayer, Values, Wire
+from hwgen.quantizer import FloatArray
 
-
-class Activation(enum.Enum):
-    """The nonlinearities of a recurrent cell."""
-
-    SIGMOID = "sigmoid"
-    TANH = "tanh"
-
-    def __call__(self, values: FloatArray) -> FloatArray:
-        """Apply elementwise.
-
-        Neither function reaches its limits for a finite argument, float64 does: results stay just inside, so that
-        CEIL and FLOOR see what they would see in real arithmetic.
-        """
-        inside, above_zero = 1.0 - 2.0**-53, 2.0**-900
-        if self is Activation.TANH:
-            return np.clip(np.tanh(values), -inside, inside)
-        decay = np.exp(-np.abs(values))
-        return np.clip(np.where(values >= 0, 1.0, decay) / (1.0 + decay), above_zero, inside)
-
-
-@dataclass(frozen=True)
-class QuantizedTensor:
-    """A constant tensor as integer ``codes``, channels first, with the quantizer that gives their real values."""
-
-    codes: IntArray
-    quantizer: Quantizer
-
-    def values(self) -> FloatArray:
-        """The real values, same shape as ``codes``."""
-        return self.quantizer.dequantize(self.codes.T).T
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One gate: activation_quantizer(activation(accumulator(W x + U h + b))).
-
-    ``input_weight`` is [H, I], ``hidden_weight`` [H, H]; ``bias`` is [H]: quantized, plain float, or absent.
-    """
-
-    name: str
-    input_weight: QuantizedTensor
-    hidden_weight: QuantizedTensor
-    bias: QuantizedTensor | FloatArray | None
-    accumulator: Quantizer
-    activation: Activation
-    activation_quantizer: Quantizer
-
-    def bias_values(self) -> FloatArray | float:
-        """The bias as real values [H], or 0."""
-        if isinstance(self.bias, QuantizedTensor):
-            return self.bias.values()
-        return 0.0 if self.bias is None else self.bias
-
-
-@dataclass(frozen=True)
-class InitialState:
-    """An initial state: constant codes [H], or the graph input called ``graph_input`` quantized to codes."""
-
-    quantizer: Quantizer
-    codes: IntArray | None = None
-    graph_input: str | None = None
-
-
-@dataclass(frozen=True)
-class LstmLayer:
-    """One LSTM layer in one direction; ``gates`` in the order input, forget, cell, output (no forget in CIFG)."""
-
-    name: str
-    input_size: int
-    hidden_size: int
-    gates: tuple[Gate, ...]
-    input: Quantizer
-    cell: Quantizer
-    cell_tanh: Quantizer
-    output: Quantizer
-    initial_hidden: InitialState
-    initial_cell: InitialState
-    coupled: bool = False
-    reverse: bool = False
-
-    def gate(self, name: str) -> Gate:
-        """The gate called ``name``."""
-        return next(gate for gate in self.gates if gate.name == name)
-
-    def step(self, x: FloatArray, h: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """One time step on real values: x [batch, I], h and c [batch, H]; returns the next h and c."""
-
-        def activate(name: str) -> FloatArray:
-            gate = self.gate(name)
-            total = x @ gate.input_weight.values().T + h @ gate.hidden_weight.values().T + gate.bias_values()
-            return _requantize(gate.activation_quantizer, gate.activation(_requantize(gate.accumulator, total)))
-
-        i, g, o = activate("input"), activate("cell"), activate("output")
-        if self.coupled:
-            f = _requantize(self.gate("input").activation_quantizer, np.ones_like(i)) - i
-        else:
-            f = activate("forget")
-        c = _requantize(self.cell, _requantize(self.cell, f * c) + _requantize(self.cell, i * g))
-        h = _requantize(self.output, o * _requantize(self.cell_tanh, Activation.TANH(c)))
-        return h, c
-
-
-def _requantize(quantizer: Quantizer, values: FloatArray) -> FloatArray:
-    return quantizer.dequantize(quantizer.quantize(values))
-
-
-class Source(enum.Enum):
-    """What a graph output shows of a layer."""
-
-    SEQUENCE = "sequence"
-    LAST_HIDDEN = "last_hidden"
-    LAST_CELL = "last_cell"
+# Axes of a graph's tensors: time, batch, features, the states of several layers, and axes of length 1.
+TIME, BATCH, FEATURES, PARTS, ONE = "T", "N", "F", "S", "1"
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """A graph input.  ``axes`` are the leading axes of length 1 that a state carries around [batch, H]."""
+    """A graph input: what its ``axes`` are, and the wires that it feeds.
+
+    Each wire takes an entry of the axis of PARTS, which has ``count`` of them, or everything where there is none.
+    """
 
     name: str
-    role: str  # "x", "h0" or "c0"
-    features: int
-    axes: int = 0
+    axes: tuple[str, ...]
+    wires: tuple[Wire, ...]
+    parts: tuple[int, ...] = (0,)
+    count: int = 1
+
+    @property
+    def features(self) -> int:
+        """Length of the axis of features."""
+        return self.wires[0].features
+
+    @property
+    def layout(self) -> str:
+        """The shape that it needs, for people."""
+        names = {TIME: "T", BATCH: "batch", FEATURES: str(self.features), PARTS: str(self.count), ONE: "1"}
+        return f"[{', '.join(names[axis] for axis in self.axes)}]"
+
+    def read(self, given: ArrayLike) -> dict[str, FloatArray]:
+        """An array as the graph takes it to real values by wire; raises ConfigError if it does not fit."""
+        array = _finite(given, self.name)
+        if array.ndim == len(self.axes) - 1 and (self.axes[0] == ONE or (self.axes[0] == PARTS and self.count == 1)):
+            array = array[np.newaxis]
+        lengths = {FEATURES: self.features, PARTS: self.count, ONE: 1}
+        if array.ndim != len(self.axes) or any(
+            lengths.get(axis, length) != length for axis, length in zip(self.axes, array.shape, strict=True)
+        ):
+            raise ConfigError(f"--input {printable(self.name)}: shape must be {self.layout}, not {list(array.shape)}")
+        order = [axis for axis in (PARTS, TIME, BATCH, FEATURES) if axis in self.axes]
+        kept = [axis for axis in self.axes if axis != ONE]
+        array = array.reshape([length for axis, length in zip(self.axes, array.shape, strict=True) if axis != ONE])
+        array = array.transpose([kept.index(axis) for axis in order])
+        parts = array if PARTS in self.axes else array[np.newaxis]
+        return {wire.name: np.ascontiguousarray(parts[part]) for wire, part in zip(self.wires, self.parts, strict=True)}
 
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """A graph output: its ONNX name, what it shows, and the axes that the graph inserts (Unsqueeze) in order."""
+    """A graph output: the wires that it shows, along an axis of PARTS if there are several, and its axes in order.
+
+    One without FEATURES shows the only one.  ``integer`` outputs are indices.
+    """
 
     name: str
-    source: Source
-    unsqueeze: tuple[int, ...] = ()
+    axes: tuple[str, ...]
+    wires: tuple[Wire, ...]
+    integer: bool = False
+
+    def show(self, values: Values) -> FloatArray:
+        """Real values by wire laid out as the graph has them."""
+        result: FloatArray = np.stack([values[wire.name] for wire in self.wires])
+        present = [PARTS, TIME, BATCH, FEATURES] if self.wires[0].per_step else [PARTS, BATCH, FEATURES]
+        for axis in (PARTS, FEATURES):
+            if axis not in self.axes:
+                result = np.take(result, 0, axis=present.index(axis))
+                present.remove(axis)
+        result = result.transpose([present.index(axis) for axis in self.axes if axis != ONE])
+        for place, axis in enumerate(self.axes):
+            if axis == ONE:
+                result = np.expand_dims(result, place)
+        return result.astype(np.int64) if self.integer else result
 
 
 @dataclass(frozen=True)
 class Network:
-    """A whole model: named inputs and outputs around one layer.  ``source`` is the file that it was read from."""
+    """A whole model: ``layers`` in an order in which each comes after what it reads.
+
+    ``source`` is the file that it was read from.
+    """
 
     name: str
-    layer: LstmLayer
+    layers: tuple[Layer, ...]
     inputs: tuple[NetworkInput, ...]
     outputs: tuple[NetworkOutput, ...]
-    batch_first: bool = False
     warnings: tuple[str, ...] = ()
     source: bytes = field(default=b"", repr=False, compare=False)
 
-    def bind(self, inputs: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
-        """Check user arrays against the graph inputs and lay them out by role.
+    @property
+    def is_single_lstm(self) -> bool:
+        """Whether the model is one LSTM layer in one direction and nothing else."""
+        return len(self.layers) == 1 and isinstance(self.layers[0], LstmLayer)
 
-        Returns x [T, batch, I] and, where they are graph inputs, h0 and c0 [batch, H], as float64 values of the
-        float32 numbers that the graph would receive.  Raises ConfigError on names, shapes or values that do not fit.
+    @property
+    def layer(self) -> LstmLayer:
+        """The LSTM layer of a model that is nothing else; raises UnsupportedError for any other model."""
+        first = self.layers[0]
+        if self.is_single_lstm and isinstance(first, LstmLayer):
+            return first
+        kinds = listing(type(layer).__name__.removesuffix("Layer") for layer in self.layers)
+        raise UnsupportedError(
+            f"{printable(self.name)} has {len(self.layers)} layers ({kinds}): hwgen runs it (hwgen run), but "
+            "generates hardware for one LSTM layer in one direction alone so far"
+        )
+
+    @property
+    def wires(self) -> dict[str, Wire]:
+        """All wires by name."""
+        fed = (wire for port in self.inputs for wire in port.wires)
+        return {wire.name: wire for wire in (*fed, *(wire for layer in self.layers for wire in layer.wires))}
+
+    def bind(self, inputs: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
+        """Check user arrays against the graph inputs and lay them out by wire.
+
+        Returns float64 values of the float32 numbers that the graph would receive: [T, batch, features] or, of
+        states, [batch, features].  Raises ConfigError on names, shapes or values that do not fit.
         """
         names = [port.name for port in self.inputs]
         unknown = [name for name in inputs if name not in names]
@@ -175,73 +140,46 @@ class Network:
             found = listing(map(printable, inputs)) or "none"
             raise ConfigError(f"--input: the model needs {listing(map(printable, names))}, given {found}")
         bound: dict[str, FloatArray] = {}
+        steps: tuple[str, int] | None = None
+        batch: tuple[str, int] | None = None
         for port in self.inputs:
-            array = _finite(inputs[port.name], port.name)
-            if port.role != "x" and array.ndim == 2 and port.axes:
-                array = array[np.newaxis]
-            rank = 3 if port.role == "x" else 2 + port.axes
-            layers = array.shape[: port.axes]  # of one-layer states: all 1
-            if array.ndim != rank or array.shape[-1] != port.features or any(length != 1 for length in layers):
-                layout = {"x": "[batch, T, {}]" if self.batch_first else "[T, batch, {}]"}
-                want = layout.get(port.role, "[1, batch, {}]" if port.axes else "[batch, {}]").format(port.features)
-                raise ConfigError(f"--input {printable(port.name)}: shape must be {want}, not {list(array.shape)}")
-            bound[port.role] = array
-        x = bound["x"].swapaxes(0, 1) if self.batch_first else bound["x"]
-        if 0 in x.shape:
-            raise ConfigError(f"--input: at least one step of one sequence is needed, not shape {list(x.shape)}")
-        for role in ("h0", "c0"):
-            if role in bound:
-                bound[role] = bound[role].reshape(-1, self.layer.hidden_size)
-                if len(bound[role]) != x.shape[1]:
-                    raise ConfigError(f"--input: {role} holds {len(bound[role])} sequences, x holds {x.shape[1]}")
-        return bound | {"x": x}
+            bound |= port.read(inputs[port.name])
+            array = bound[port.wires[0].name]
+            if 0 in array.shape:
+                shape = list(np.shape(inputs[port.name]))
+                raise ConfigError(f"--input: at least one step of one sequence is needed, not shape {shape}")
+            if port.wires[0].per_step:
+                if steps is not None and steps[1] != len(array):
+                    raise ConfigError(
+                        f"--input: {printable(port.name)} has {len(array)} steps, {printable(steps[0])} has {steps[1]}"
+                    )
+                steps = port.name, len(array)
+            if batch is not None and batch[1] != array.shape[-2]:
+                raise ConfigError(
+                    f"--input: the batch of {printable(port.name)} is {array.shape[-2]}, "
+                    f"that of {printable(batch[0])} is {batch[1]}"
+                )
+            batch = batch or (port.name, array.shape[-2])
+        return bound
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
         """Evaluate the graph in float64; returns each graph output under its ONNX name.
 
-        ``inputs`` maps graph input names to arrays as the graph takes them, for x [T, batch, I], or [batch, T, I]
-        in a batch-first model, for any T and batch.
+        ``inputs`` maps graph input names to arrays as the graph takes them, for any number of steps and sequences.
         """
-        bound = self.bind(inputs)
-        sequence, h, c = self.evaluate(bound["x"], bound.get("h0"), bound.get("c0"))
-        return self.present(sequence, h, c)
+        return self.present(self.evaluate(self.bind(inputs)))
 
-    def evaluate(
-        self, x: FloatArray, h0: FloatArray | None = None, c0: FloatArray | None = None
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Real outputs of the layer for real inputs: (sequence [T, batch, H], last h, last c [batch, H])."""
-        layer = self.layer
-        x = _requantize(layer.input, x)
-        h = _initial(layer.initial_hidden, h0, x.shape[1])
-        c = _initial(layer.initial_cell, c0, x.shape[1])
-        sequence = np.empty((*x.shape[:2], layer.hidden_size))
-        for t in reversed(range(len(x))) if layer.reverse else range(len(x)):
-            h, c = layer.step(x[t], h, c)
-            sequence[t] = h
-        return sequence, h, c
+    def evaluate(self, given: Values) -> dict[str, FloatArray]:
+        """Real values of every wire, from real values of the wires of the inputs, which are quantized first."""
+        wires = self.wires
+        values = {name: wires[name].decode(wires[name].encode(real)) for name, real in given.items()}
+        for layer in self.layers:
+            values |= layer.evaluate(values)
+        return values
 
-    def present(self, sequence: FloatArray, h: FloatArray, c: FloatArray) -> dict[str, FloatArray]:
-        """Lay real results out as the graph's outputs: batch first where the model is, axes inserted."""
-        shown = {
-            Source.SEQUENCE: sequence.swapaxes(0, 1) if self.batch_first else sequence,
-            Source.LAST_HIDDEN: h,
-            Source.LAST_CELL: c,
-        }
-        results = {}
-        for output in self.outputs:
-            value = shown[output.source]
-            for axis in output.unsqueeze:
-                value = np.expand_dims(value, axis)
-            results[output.name] = value
-        return results
-
-
-def _initial(state: InitialState, given: FloatArray | None, batch: int) -> FloatArray:
-    if given is not None:
-        return _requantize(state.quantizer, given)
-    if state.codes is None:
-        raise ConfigError(f"--input: the initial state {printable(state.graph_input or '')} is needed")
-    return np.broadcast_to(state.quantizer.dequantize(state.codes), (batch, len(state.codes)))
+    def present(self, values: Values) -> dict[str, FloatArray]:
+        """Lay real values out as the graph's outputs."""
+        return {output.name: output.show(values) for output in self.outputs}
 
 
 def _finite(values: ArrayLike, name: str) -> FloatArray:

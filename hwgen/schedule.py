@@ -16,8 +16,8 @@ from hwgen.devices import Device, device
 from hwgen.errors import ConfigError, printable
 from hwgen.forms import Certified, latency
 from hwgen.integer import IntegerCell, Interval
-from hwgen.lowering import lower
-from hwgen.network import Network, Source
+from hwgen.lowering import lower_cell
+from hwgen.network import Network
 from hwgen.quantizer import IntArray, IntegerType
 
 # Multipliers that a design may take when no rate is asked for: what a small device has to spare.
@@ -26,7 +26,7 @@ DEFAULT_CYCLES = 128
 DEFAULT_MAX_LENGTH = 512
 # Projected inputs run ahead of the recurrence by so many beats at most.
 RUN_AHEAD = 32
-OUTPUTS = tuple(source.value for source in Source)
+OUTPUTS = ("sequence", "last_hidden", "last_cell")
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ def schedule(
     ``folding`` fixes PE and SIMD; otherwise the smallest design that reaches ``steps_per_second`` at ``clock_mhz`` is
     taken, or without a rate a small balanced one.  Raises ConfigError where the options cannot be met.
     """
-    cell = lower(network)
+    cell = lower_cell(network.layer)
     options = _check_options(network, device(target), clock_mhz, streaming, max_length, outputs)
     if folding is not None and steps_per_second is not None:
         raise ConfigError(
@@ -278,11 +278,9 @@ def schedule(
     input_product = _fold(cell, "input", folding.input_pe, folding.input_simd)
     hidden_product = _fold(cell, "hidden", folding.hidden_pe, folding.hidden_simd)
     ports = {
-        Source.SEQUENCE.value: Port("y", "out", "hidden state of every time step", cell.hidden, units, h // units),
-        Source.LAST_HIDDEN.value: Port(
-            "h_n", "out", "hidden state after the last step", cell.hidden, units, h // units
-        ),
-        Source.LAST_CELL.value: Port("c_n", "out", "cell state after the last step", cell.cell, units, h // units),
+        "sequence": Port("y", "out", "hidden state of every time step", cell.hidden, units, h // units),
+        "last_hidden": Port("h_n", "out", "hidden state after the last step", cell.hidden, units, h // units),
+        "last_cell": Port("c_n", "out", "cell state after the last step", cell.cell, units, h // units),
     }
     inputs = [
         Port(
@@ -324,12 +322,12 @@ def _check_options(
         raise ConfigError(f"--max-length must be from 1 to 65536 steps, not {max_length}")
     if streaming and layer.reverse:
         raise ConfigError("--streaming keeps the state for an endless stream; a reversed layer needs the end first")
-    given = layer.initial_hidden.graph_input or layer.initial_cell.graph_input
+    given = layer.initial_hidden.source or layer.initial_cell.source
     if streaming and given:
         raise ConfigError(f"--streaming keeps the state after TLAST, but the model takes it from {printable(given)}")
-    shown = [output.source.value for output in network.outputs]
+    shown = [wire.name.removeprefix(f"{layer.name}.") for output in network.outputs for wire in output.wires]
     if outputs is None:
-        outputs = (Source.SEQUENCE.value,) if Source.SEQUENCE.value in shown else tuple(shown)
+        outputs = ("sequence",) if "sequence" in shown else tuple(shown)
     for name in outputs:
         if name not in OUTPUTS:
             raise ConfigError(f"--outputs must be among {', '.join(OUTPUTS)}, not {printable(name)}")

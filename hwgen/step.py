@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from hwgen.network import Activation
+from hwgen.layers import Activation
 from hwgen.quantizer import BoolArray, FloatArray, IntArray, IntegerType, Quantizer, RoundingMode
 
 # Thresholds are clipped to their domain in the end; further out than this none is told from another.
@@ -30,6 +30,12 @@ class Linear:
     intercept: tuple[Fraction, ...]
     rounding: RoundingMode
     codes: IntegerType
+    least: int | None = None  # codes below never come out: what a ReLU leaves
+
+    @property
+    def lo(self) -> int:
+        """The least code that comes out."""
+        return self.codes.lo if self.least is None else max(self.codes.lo, self.least)
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def linear_step(name: str, lo: int, hi: int, linear: Linear) -> StepFunction:
 
     def code(channel: int, a: int) -> int:
         value = linear.slope[channel] * a + linear.intercept[channel]
-        return min(max(linear.rounding.apply_exact(value), linear.codes.lo), linear.codes.hi)
+        return min(max(linear.rounding.apply_exact(value), linear.lo), linear.codes.hi)
 
     channels = range(len(linear.slope))
     first = min(code(channel, lo) for channel in channels)

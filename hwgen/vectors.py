@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hwgen.errors import ConfigError
 from hwgen.integer import IntegerCell
+from hwgen.layers import InitialState, state_roles
 from hwgen.quantizer import IntArray, IntegerType
 from hwgen.schedule import Schedule
 
@@ -35,6 +36,13 @@ class Sequences:
     def steps(self) -> int:
         """Time steps in all."""
         return sum(self.lengths)
+
+    def cut(self, lengths: tuple[int, ...]) -> Sequences:
+        """The first ``lengths`` steps of the first sequences; any number of steps up to all of them is a sequence."""
+        starts = np.concatenate(([0], np.cumsum(self.lengths))).astype(np.int64)
+        rows = np.concatenate([np.arange(n) + begin for n, begin in zip(lengths, starts, strict=False)])
+        states = {name: codes[: len(lengths)] for name, codes in self.codes.items() if name != "x"}
+        return Sequences(lengths, {"x": self.codes["x"][rows]} | states)
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,10 @@ def _random_codes(generator: np.random.Generator, codes: IntegerType, shape: tup
     return np.where(generator.random((shape[0], 1)) < 1 / 3, extremes, values)
 
 
-def from_user(design: Schedule, codes: Codes) -> Sequences:
-    """Sequences of a user's batch: x [T, batch, I], states [batch, H]."""
+def from_user(design: Schedule, given: Codes) -> Sequences:
+    """Sequences of a user's batch, by wire: x [T, batch, I], states [batch, H]."""
+    roles = state_roles(design.network.layer)
+    codes = {roles[name]: array for name, array in given.items()}
     steps, batch, features = codes["x"].shape
     if design.cell.reverse and steps > design.options.max_length:
         raise ConfigError(
@@ -91,14 +101,24 @@ def integer_results(design: Schedule, sequences: Sequences) -> Results:
 
 def reference_results(design: Schedule, sequences: Sequences) -> Results:
     """What the float64 reference makes of the same codes as real values, as codes again."""
-    network, layer = design.network, design.network.layer
+    layer = design.network.layer
+    fed = {wire.name: wire for port in design.network.inputs for wire in port.wires}
+    names = {role: name for name, role in state_roles(layer).items()}
 
     def run(x: IntArray, h0: IntArray | None, c0: IntArray | None) -> tuple[IntArray, IntArray, IntArray]:
-        y, h, c = network.evaluate(
-            layer.input.dequantize(x),
-            None if h0 is None else layer.output.dequantize(h0),
-            None if c0 is None else layer.cell.dequantize(c0),
-        )
+        real = {names["x"]: fed[names["x"]].decode(x)}
+        # A streaming design goes on with states that the model itself begins with.
+        begin = layer
+        if h0 is not None and c0 is not None and "h0" not in names:
+            begin = replace(
+                layer,
+                initial_hidden=InitialState(layer.output, source="h0"),
+                initial_cell=InitialState(layer.cell, source="c0"),
+            )
+        for role, codes, quantizer in (("h0", h0, layer.output), ("c0", c0, layer.cell)):
+            if codes is not None:
+                real[names.get(role, role)] = quantizer.dequantize(codes)
+        y, h, c = begin.evaluate(real).values()
         return _codes(layer.output.quantize(y)), _codes(layer.output.quantize(h)), _codes(layer.cell.quantize(c))
 
     return _evaluate(run, design.cell, design.options.streaming, sequences)

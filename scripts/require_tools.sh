@@ -1,14 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# The tools that pip cannot install: a C++ compiler, perl, and in CI clang++ as a second compiler.  As root on Debian or Ubuntu
-# they are installed; anybody else is told how.
+# The tools that pip cannot install: a C++ compiler, perl, Python as a shared library, and in CI clang++ as a second
+# compiler.  As root on Debian or Ubuntu they are installed; anybody else is told how.
 set -eu
 
 missing=""
 command -v g++ >/dev/null 2>&1 || missing="$missing g++"
 command -v perl >/dev/null 2>&1 || missing="$missing perl" # Verilator is started by a Perl script
 "${PYTHON:-python3}" -c 'import venv, ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
+# cocotb loads Python into the simulator.
+"${PYTHON:-python3}" - <<'EOF' 2>/dev/null || missing="$missing $("${PYTHON:-python3}" -c 'import sys; print("libpython%d.%d" % sys.version_info[:2])')"
+import ctypes, os, sysconfig
+name, folder = sysconfig.get_config_var("INSTSONAME"), sysconfig.get_config_var("LIBDIR")
+found = os.path.join(folder, name)
+ctypes.CDLL(found if os.path.exists(found) else name)
+EOF
 if [ -n "${CI:-}" ]; then
   command -v clang++ >/dev/null 2>&1 || missing="$missing clang"
 fi

@@ -20,16 +20,13 @@ def default_model() -> Path:
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how many codes the simulations compared; tests report it as a property, whatever worker they ran on."""
-    total = wrong = projects = 0
-    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
-        if report.when == "call":
-            properties = dict(report.user_properties)
-            if "codes" in properties:
-                projects += 1
-                total += int(properties["codes"])
-                wrong += int(properties["mismatches"])
-    if projects:
-        terminalreporter.write_line(
-            f"reference = integer model = C simulation: {projects} projects, "
-            f"{total:,} codes compared, {wrong:,} mismatches"
-        )
+    passed_or_failed = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    properties = [dict(report.user_properties) for report in passed_or_failed if report.when == "call"]
+    for level, what in (("csim", "C simulation"), ("rtl", "RTL, cycles as predicted")):
+        found = [entry for entry in properties if f"{level} codes" in entry]
+        if found:
+            codes, wrong = (sum(int(entry[f"{level} {key}"]) for entry in found) for key in ("codes", "mismatches"))
+            terminalreporter.write_line(
+                f"reference = integer model = {what}: {len(found)} projects, "
+                f"{codes:,} codes compared, {wrong:,} mismatches"
+            )

@@ -376,10 +376,11 @@ def second_cell(m: onnx.ModelProto) -> None:
     twin.name = "second"
     twin.input[0] = cell(m).output[0]
     twin.output[:] = ["a", "b", "c"]
+    m.graph.output[0].name = "a"
 
 
 def head(m: onnx.ModelProto) -> None:
-    m.graph.node.append(helper.make_node("Relu", ["y"], ["z"], name="head"))
+    m.graph.node.append(helper.make_node("Softplus", ["y"], ["z"], name="head"))
     m.graph.output[0].name = "z"
 
 
@@ -607,7 +608,7 @@ CASES: dict[str, tuple[Edit, str]] = {
     ),
     "declared input rank": (
         inputs_shape(5, 10),
-        "ModelError: graph input 'x': shape must be [T, batch, 10] to fit the weights, not [5, 10]",
+        "ModelError: graph input 'x': must have axes [time, batch, features], not shape [5, 10]",
     ),
     "initial state shape": (
         cell_input(1, np.zeros((3, 7), F32)),
@@ -637,29 +638,26 @@ CASES: dict[str, tuple[Edit, str]] = {
     ),
     "initial state computed": (
         nodes(helper.make_node("Abs", ["x"], ["live"], name="abs"), into=(1, "live")),
-        f"UnsupportedError: {CELL}, initial hidden state ('live') must be a constant or come from a graph input "
-        "through a Quant node, not from Abs 'abs'",
+        f"UnsupportedError: {CELL}, initial hidden state: 'live' comes from Abs 'abs', which hwgen does not read; "
+        "it reads Add, ArgMax, .*",
     ),
     # The graph around the cell.
     "two cells": (
         second_cell,
-        f"UnsupportedError: 2 QuantLSTMCell nodes ({CELL}, QuantLSTMCell 'second'): stacked and bidirectional "
-        "layers are not supported yet; use num_layers=1 and bidirectional=False",
+        "ModelError: QuantLSTMCell 'second': its input: must have 10 features to fit the weights, not 20",
     ),
     "a head after the LSTM": (
         head,
-        "UnsupportedError: graph output 'z' comes from Relu 'head': layers after the LSTM are not supported yet; "
-        "export the QuantLSTM alone",
+        "UnsupportedError: graph output 'z': 'z' comes from Softplus 'head', which hwgen does not read; it reads "
+        "Add, ArgMax, .*",
     ),
     "an output that is the input": (
         output_is_input,
-        "UnsupportedError: graph output 'x' comes from a graph input: layers after the LSTM are not supported "
-        "yet; export the QuantLSTM alone",
+        "UnsupportedError: graph output 'x' is graph input 'x' itself, unquantized",
     ),
     "a layer before the LSTM": (
         pre_layer,
-        f"UnsupportedError: {CELL}: its input must be a graph input behind one Quant node, but 'x2' comes from "
-        "Relu 'before'; layers before the LSTM are not supported yet",
+        "UnsupportedError: Relu 'before': its argument must be quantized, or come from a dense layer",
     ),
     "Unsqueeze beyond the rank": (
         unsqueeze_axes(np.array([5])),
@@ -912,7 +910,7 @@ def test_states_straight_from_a_graph_input_are_refused(tmp_path: Path) -> None:
     cell(bad).input[1] = weight_quant(bad, 1).input[0]
     error = refusal(bad, tmp_path)
     assert isinstance(error, UnsupportedError)
-    assert "must be a constant or come from a graph input through a Quant node" in str(error)
+    assert "must come from a Quant node, but it comes from Gather" in str(error)
 
 
 # Arrays that do not fit a good model.
@@ -942,7 +940,7 @@ BINDINGS: dict[str, tuple[dict[str, object], str]] = {
     "complex": ({"x": np.full((5, 3, 10), 1j)}, "'x': numbers are needed, not complex128"),
     "ragged": ({"x": [[1.0], [1.0, 2.0]]}, "'x': an array of numbers is needed"),
     "None": ({"x": [None]}, "'x': numbers are needed, not object"),
-    "states of another batch": ({"h0": np.zeros((1, 2, 20))}, "h0 holds 2 sequences, x holds 3"),
+    "states of another batch": ({"h0": np.zeros((1, 2, 20))}, "the batch of 'h0' is 2, that of 'x' is 3"),
     "states of two layers": ({"h0": np.zeros((3, 1, 20))}, "'h0': shape must be [1, batch, 20], not [3, 1, 20]"),
     "states of another size": ({"c0": np.zeros((1, 3, 10))}, "'c0': shape must be [1, batch, 20], not [1, 3, 10]"),
 }

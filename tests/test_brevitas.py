@@ -22,7 +22,8 @@ import pytest
 
 from hwgen.errors import ModelError
 from hwgen.frontend import load
-from hwgen.network import Activation, LstmLayer, Network, QuantizedTensor
+from hwgen.layers import Activation, LstmLayer, QuantizedTensor
+from hwgen.network import Network
 from hwgen.quantizer import FloatArray, Quantizer, RoundingMode
 
 if TYPE_CHECKING or os.environ.get("CI"):
@@ -245,7 +246,7 @@ def compare(name: str, folder: Path) -> Comparison:
     states = States(x_real, h_real, c_real, h_theirs, c_theirs)
     return Comparison(
         module=brevitas,
-        network=replace(network, layer=layer),
+        network=replace(network, layers=(layer,)),
         exported=exported,
         inputs=x_codes.size,
         input_distances=input_distances,

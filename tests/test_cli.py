@@ -30,7 +30,7 @@ def refused(*arguments: str) -> str:
     return " ".join(result.stderr.split())
 
 
-@pytest.mark.parametrize("command", ["inspect", "run", "build", "verify"])
+@pytest.mark.parametrize("command", ["inspect", "run", "lower", "build", "verify"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = call(command, "--help")
     assert result.exit_code == 0
@@ -42,9 +42,9 @@ def test_inspect_shows_the_model_and_what_would_be_generated() -> None:
     for expected in ("12 inputs, 32 units", "5,632 weights", "forget gate, sigmoid", "proven", "int8"):
         assert expected in text
     data = json.loads(call("inspect", VOWELS, "--json").output)
-    assert data["layer"]["hidden_size"] == 32
-    assert data["quantizers"]["input"]["scale"] == np.float32(0.016032178).item()
-    assert all(step["proven"] for step in data["step_functions"])
+    assert data["layers"][0]["sizes"] == {"inputs": 12, "units": 32}
+    assert data["layers"][0]["quantizers"]["input"]["scale"] == np.float32(0.016032178).item()
+    assert all(step["proven"] for step in data["layers"][0]["step_functions"])
 
 
 def test_run_gives_what_brevitas_recorded(tmp_path: Path) -> None:

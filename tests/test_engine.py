@@ -18,7 +18,7 @@ from hwgen.engine import Engine
 from hwgen.errors import ToolError
 from hwgen.forms import FITTERS, Certified, Form, MultiplyForm, SearchForm, ShiftForm
 from hwgen.integer import IntegerCell, Product
-from hwgen.lowering import lower
+from hwgen.lowering import lower, lower_cell
 from hwgen.quantizer import IntArray, IntegerType, RoundingMode
 
 MODELS = sorted((Path(__file__).parent / "models").glob("*.onnx"))
@@ -40,7 +40,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @functools.cache
 def cell_of(name: str) -> IntegerCell:
-    return lower(hwgen.load(MODELS[0].with_name(f"{name}.onnx")))
+    return lower_cell(hwgen.load(MODELS[0].with_name(f"{name}.onnx")).layer)
 
 
 @functools.cache
@@ -210,13 +210,14 @@ def vary(form: Form, channels: int) -> Form:
 @pytest.mark.parametrize("name", ["default", "batch_first", "states", "states_reversed", "constant_states"])
 def test_run_is_the_integer_model_on_real_values(name: str) -> None:
     network = hwgen.load(MODELS[0].with_name(f"{name}.onnx"))
-    cell, generator = lower(network), np.random.default_rng(5)
-    x_shape = (9, STEPS, cell.input_size) if network.batch_first else (STEPS, 9, cell.input_size)
-    shapes = {"x": x_shape, "h0": (1, 9, cell.hidden_size), "c0": (1, 9, cell.hidden_size)}
-    inputs = {port.name: generator.standard_normal(shapes[port.role]) for port in network.inputs}
-    codes = host.encode(network, inputs)
-    wanted = host.decode(network, *cell.run(codes["x"], codes.get("h0"), codes.get("c0")))
-    got = host.run(network, cell, inputs)
+    model, generator = lower(network), np.random.default_rng(5)
+    lengths = {"T": STEPS, "N": 9, "S": 1}
+    inputs = {
+        port.name: generator.standard_normal([lengths.get(axis, port.features) for axis in port.axes])
+        for port in network.inputs
+    }
+    wanted = host.decode(network, model.run(host.encode(network, inputs)))
+    got = host.run(network, model, inputs)
     assert list(got) == list(wanted)
     for output, values in got.items():
         np.testing.assert_array_equal(values, wanted[output])

@@ -20,8 +20,9 @@ from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm, prove
 from hwgen.frontend import load
 from hwgen.integer import IntegerCell, IntegerGate, accumulate_range, certificate, to_json
-from hwgen.lowering import lower
-from hwgen.network import Gate, LstmLayer, Network, QuantizedTensor
+from hwgen.layers import Gate, LstmLayer, QuantizedTensor
+from hwgen.lowering import lower, lower_cell
+from hwgen.network import Network
 from hwgen.quantizer import FloatArray, IntArray, IntegerType, Quantizer, RoundingMode
 from hwgen.step import StepFunction
 
@@ -38,7 +39,7 @@ def network(name: str) -> Network:
 
 @functools.cache
 def cell(name: str) -> IntegerCell:
-    return lower(network(name))
+    return lower_cell(network(name).layer)
 
 
 def inputs(network: Network, seed: int, batch: int = BATCH) -> dict[str, FloatArray]:
@@ -56,13 +57,14 @@ def inputs(network: Network, seed: int, batch: int = BATCH) -> dict[str, FloatAr
         x[STEPS // 2 :, sequence] *= -1
     states = {"h0": codes(layer.initial_hidden.quantizer, batch, layer.hidden_size)}
     states["c0"] = codes(layer.initial_cell.quantizer, batch, layer.hidden_size)
-    given = {port.role for port in network.inputs}
+    given = {port.name for port in network.inputs}
     return {"x": x} | {role: state for role, state in states.items() if role in given}
 
 
 def reference_codes(network: Network, real: dict[str, FloatArray]) -> list[IntArray]:
     """Network.evaluate as codes: hidden states [T, batch, H], last hidden, last cell."""
-    sequence, h, c = network.evaluate(real["x"], real.get("h0"), real.get("c0"))
+    values = network.evaluate(real)
+    sequence, h, c = (values[wire.name] for wire in network.layer.wires)
     output, state = network.layer.output, network.layer.cell
     pairs = ((output, sequence), (output, h), (state, c))
     return [np.rint(values / np.asarray(q.scale) + np.asarray(q.zero_point)).astype(np.int64) for q, values in pairs]
@@ -108,17 +110,19 @@ def test_integer_model_equals_the_float64_reference_in_every_code(name: str) -> 
     assert len(np.unique(hidden)) >= 3, "these inputs hardly move the states"
 
 
+def laid_out(axes: tuple[str, ...], values: FloatArray) -> FloatArray:
+    """[T, batch, I] or [batch, H] as the graph takes it."""
+    if "T" not in axes:
+        return values[np.newaxis]
+    return values.swapaxes(0, 1) if axes[0] == "N" else values
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_host_run_equals_network_run_by_onnx_name(name: str) -> None:
     model = network(name)
     real = inputs(model, seed=1)
-    named = {
-        port.name: real[port.role].swapaxes(0, 1)
-        if port.role == "x" and model.batch_first
-        else real[port.role].reshape((1,) * port.axes + real[port.role].shape)
-        for port in model.inputs
-    }
-    wanted, got = model.run(named), host.run(model, cell(name), named)
+    named = {port.name: laid_out(port.axes, real[port.name]) for port in model.inputs}
+    wanted, got = model.run(named), host.run(model, lower(model), named)
     assert list(got) == list(wanted) == ["y", "h_n", "c_n"]
     for output in wanted:
         np.testing.assert_array_equal(got[output], wanted[output], output)
@@ -381,13 +385,15 @@ def test_a_reversed_layer_is_the_forward_one_on_flipped_time() -> None:
 @pytest.mark.parametrize("name", ["batch_first", "states_reversed"])
 def test_batch_first_is_the_transposed_time_major_model(name: str) -> None:
     model = network(name)
-    assert model.batch_first
+    port = model.inputs[0]
+    assert port.axes == ("N", "T", "F")
     rng = np.random.default_rng(8)
-    given = {port.name: rng.normal(size=(1, 4, 20)) for port in model.inputs if port.role != "x"}
+    given = {port.name: rng.normal(size=(1, 4, 20)) for port in model.inputs if port.name != "x"}
     x = rng.normal(size=(4, 9, 10))
-    batch_major = host.run(model, cell(name), {"x": x, **given})
-    time_major = host.run(replace(model, batch_first=False), cell(name), {"x": x.swapaxes(0, 1), **given})
-    np.testing.assert_array_equal(batch_major["y"], time_major["y"].swapaxes(0, 1))
+    batch_major = host.run(model, lower(model), {"x": x, **given})
+    turned = replace(model, inputs=(replace(port, axes=("T", "N", "F")), *model.inputs[1:]))
+    time_major = host.run(turned, lower(model), {"x": x.swapaxes(0, 1), **given})
+    np.testing.assert_array_equal(batch_major["y"], time_major["y"])
     for state in ("h_n", "c_n"):
         np.testing.assert_array_equal(batch_major[state], time_major[state])
     assert batch_major["y"].shape == (4, 9, 20)
@@ -396,8 +402,8 @@ def test_batch_first_is_the_transposed_time_major_model(name: str) -> None:
 def test_zero_states_given_are_the_zero_states_of_the_file() -> None:
     x = np.random.default_rng(9).normal(size=(9, 4, 10))
     zeros = np.zeros((1, 4, 20))
-    given = host.run(network("states"), cell("states"), {"x": x, "h0": zeros, "c0": zeros})
-    built_in = host.run(network("default"), cell("default"), {"x": x})
+    given = host.run(network("states"), lower(network("states")), {"x": x, "h0": zeros, "c0": zeros})
+    built_in = host.run(network("default"), lower(network("default")), {"x": x})
     for output in built_in:
         np.testing.assert_array_equal(given[output], built_in[output], output)
 
@@ -455,8 +461,8 @@ def test_scales_per_channel_in_every_quantizer_but_the_output_lower_exactly(mode
         cell_tanh=per_channel(layer.cell_tanh, 21, mode),
         output=replace(layer.output, rounding=mode),
     )
-    model = replace(network("default"), layer=layer)
-    assert mismatches(model, lower(model), seed=12) == 0
+    model = replace(network("default"), layers=(layer,))
+    assert mismatches(model, lower_cell(model.layer), seed=12) == 0
 
 
 def saturating(layer: LstmLayer, mode: RoundingMode, zero: int) -> LstmLayer:
@@ -483,8 +489,8 @@ def saturating(layer: LstmLayer, mode: RoundingMode, zero: int) -> LstmLayer:
 @pytest.mark.parametrize("zero", [0, 3])
 @pytest.mark.parametrize("mode", list(RoundingMode))
 def test_activations_beyond_the_reach_of_float64_agree(mode: RoundingMode, zero: int) -> None:
-    model = replace(network("default"), layer=saturating(network("default").layer, mode, zero))
-    assert mismatches(model, lower(model), seed=13) == 0
+    model = replace(network("default"), layers=(saturating(network("default").layer, mode, zero),))
+    assert mismatches(model, lower_cell(model.layer), seed=13) == 0
 
 
 def test_different_scales_of_input_and_hidden_products_are_refused() -> None:
@@ -493,4 +499,4 @@ def test_different_scales_of_input_and_hidden_products_are_refused() -> None:
     doubled = replace(gate.hidden_weight, quantizer=replace(gate.hidden_weight.quantizer, scale=(0.5,)))
     layer = replace(layer, gates=(replace(gate, hidden_weight=doubled), *layer.gates[1:]))
     with pytest.raises(UnsupportedError, match="input gate, row 0: the input product has scale .* must be equal"):
-        lower(replace(network("default"), layer=layer))
+        lower_cell(layer)

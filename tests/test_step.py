@@ -12,7 +12,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from hwgen.network import Activation
+from hwgen.layers import Activation
 from hwgen.quantizer import IntArray, IntegerType, Quantizer, RoundingMode
 from hwgen.step import Linear, StepFunction, activation_step, compose, linear_step
 
@@ -179,7 +179,7 @@ SCALES = [(0.0625, 2.0**-8), (0.03125, 2.0**-7), (0.0413, 0.00392156), (0.2, 0.0
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("activation", list(Activation))
+@pytest.mark.parametrize("activation", [Activation.SIGMOID, Activation.TANH])
 def test_activation_step_equals_mpmath_on_the_whole_domain(activation: Activation, mode: RoundingMode) -> None:
     for seed, (source_scale, target_scale) in enumerate(SCALES):
         rng = np.random.default_rng(seed)
@@ -198,7 +198,7 @@ def test_activation_step_equals_mpmath_on_the_whole_domain(activation: Activatio
         np.testing.assert_array_equal(on_domain(step, channels), wanted, f"seed {seed}: {source} to {target}")
 
 
-@pytest.mark.parametrize("activation", list(Activation))
+@pytest.mark.parametrize("activation", [Activation.SIGMOID, Activation.TANH])
 def test_per_channel_targets_give_one_row_per_channel(activation: Activation) -> None:
     codes = IntegerType(6, True)
     source = Quantizer((0.11,), (2,), codes)
@@ -209,7 +209,7 @@ def test_per_channel_targets_give_one_row_per_channel(activation: Activation) ->
     np.testing.assert_array_equal(on_domain(step, 3), wanted)
 
 
-@pytest.mark.parametrize("activation", list(Activation))
+@pytest.mark.parametrize("activation", [Activation.SIGMOID, Activation.TANH])
 def test_a_value_within_1e_12_lsb_of_a_boundary_is_decided_as_by_mpmath(activation: Activation) -> None:
     codes = IntegerType(8, False)
     misjudged = 0
@@ -231,7 +231,7 @@ def test_a_value_within_1e_12_lsb_of_a_boundary_is_decided_as_by_mpmath(activati
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("activation", list(Activation))
+@pytest.mark.parametrize("activation", [Activation.SIGMOID, Activation.TANH])
 @pytest.mark.parametrize("reach", [1.0, 20.0, 64.0])
 def test_saturated_activations_never_reach_limits(activation: Activation, mode: RoundingMode, reach: float) -> None:
     # 1 / scale is an integer: only tanh < 1, strictly, tells FLOOR and DOWN what to do; sigmoid > 0 tells CEIL and UP.
@@ -243,7 +243,7 @@ def test_saturated_activations_never_reach_limits(activation: Activation, mode: 
     assert [counted(step, 0, a) for a in range(codes.lo, codes.hi + 1)] == wanted
 
 
-@pytest.mark.parametrize("activation", list(Activation))
+@pytest.mark.parametrize("activation", [Activation.SIGMOID, Activation.TANH])
 def test_saturation_is_decided_at_once_however_large_the_argument(activation: Activation) -> None:
     # e^-1e38 has more leading zeros than decimal can count: the limit decides without them.
     codes = IntegerType(3, True)

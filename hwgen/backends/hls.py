@@ -60,6 +60,7 @@ def generate(design: Schedule, origin: str) -> dict[str, str]:
     ):
         files[path] = environment.get_template(template).render(context)
     files["tb/bench.hpp"] = (resources.sim() / "csim" / "bench.hpp").read_text("utf-8")
+    files["tb/vectors.hpp"] = (resources.sim() / "vectors.hpp").read_text("utf-8")
     return files
 
 

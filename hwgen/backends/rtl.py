@@ -54,9 +54,11 @@ def generate(design: Schedule, origin: str, registers: Registers | None = None) 
         ("unit.sv.jinja", f"src/{top}_unit.sv"),
         ("ports.hpp.jinja", "tb/ports.hpp"),
         ("Makefile.jinja", "Makefile"),
+        ("vivado_ooc.tcl.jinja", "vivado_ooc.tcl"),
     ):
         files[path] = environment.get_template(template).render(context)
     files["tb/harness.cpp"] = (resources.sim() / "rtl" / "harness.cpp").read_text("utf-8")
+    files["tb/vectors.hpp"] = (resources.sim() / "vectors.hpp").read_text("utf-8")
     names = [path for path in sorted(files) if path.endswith(".sv")]
     files["sources.f"] = "\n".join(names) + "\n"
     return files
@@ -121,6 +123,7 @@ def _context(design: Schedule, times: Timeline, origin: str) -> dict[str, object
             f"taken at {times.kept}, the new one is there at {times.cell}, the hidden state at {times.hidden}.  "
             "certificate.json says what was checked about each step function."
         ),
+        "period_ns": f"{1000 / design.options.clock_mhz:.6g}",
         "taps": places,
         "chain": chain,
     }

@@ -97,7 +97,7 @@ class Graph:
                 if name in self._producers:
                     waiting[index] += 1
                     readers.setdefault(name, []).append(index)
-        ready = [index for index, count in enumerate(waiting) if count == 0]
+        ready = self._order = [index for index, count in enumerate(waiting) if count == 0]
         for index in ready:
             node = self.nodes[index]
             self._note_folded(node)
@@ -121,6 +121,17 @@ class Graph:
             depth = max(known) + folds
             if depth <= MAX_FOLDED_DEPTH:
                 self._folded_depth[node.output[0]] = depth
+
+    def live_nodes(self) -> list[onnx.NodeProto]:
+        """The nodes that an output depends on, each after those that it reads."""
+        live = {self.origin(name) for name in self.outputs}
+        nodes = []
+        for index in reversed(self._order):
+            node = self.nodes[index]
+            if live.intersection(node.output):
+                live.update(self.origin(name) for name in node.input if name)
+                nodes.append(node)
+        return nodes[::-1]
 
     def producer(self, tensor: str) -> onnx.NodeProto | None:
         """The node that writes ``tensor``; None for graph inputs and initializers.  Identity is looked through."""

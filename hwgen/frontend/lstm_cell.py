@@ -2,11 +2,12 @@
 """Reads ``QuantLSTMCell``, the node that Brevitas' QONNX export writes for one layer in one direction.
 
 Inputs in order: 0 x, 1 hidden state, 2 cell state, 3-6 input weights (i, f, c, o), 7-10 hidden weights, 11-14 biases,
-then (scale, zero point, bit width) of each quantizer in ``_QUANTIZERS``.  Its equations stand in ``hwgen.network``.
+then (scale, zero point, bit width) of each quantizer in ``_QUANTIZERS``.  Its equations stand in ``hwgen.layers``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +18,14 @@ from hwgen.frontend.graph import Graph, attribute_value, flag, node_label
 from hwgen.frontend.quant_nodes import (
     QUANT_OPS,
     Owner,
-    activation_quantizer,
     bias_of,
     constant_of,
     quantized_constant,
     quantizer_from,
     quantizer_of_node,
 )
-from hwgen.network import Activation, Gate, InitialState, LstmLayer, NetworkInput
+from hwgen.layers import Activation, Gate, InitialState, LstmLayer, Wire
+from hwgen.network import BATCH, FEATURES, TIME
 from hwgen.quantizer import FloatArray, Quantizer
 
 # Quantizer name -> index of its scale; zero point and bit width follow.
@@ -45,6 +46,11 @@ _INPUT_COUNT = 48
 _GATES = ("input", "forget", "cell", "output")
 
 
+# (tensor, features, axes, label) -> the wire of a layer's input; (tensor, features, label) -> of an initial state
+TakeSequence = Callable[[str, int, tuple[str, ...], str], Wire]
+TakeState = Callable[[str, int, str], Wire]
+
+
 @dataclass(frozen=True)
 class _Cell:
     graph: Graph
@@ -54,49 +60,39 @@ class _Cell:
     hidden_size: int
 
 
-def read_cell(graph: Graph, node: onnx.NodeProto) -> tuple[LstmLayer, tuple[NetworkInput, ...], bool]:
-    """Read one QuantLSTMCell: the layer, the graph inputs that feed it, and whether it is batch first."""
+def read_cell(
+    graph: Graph, node: onnx.NodeProto, take_sequence: TakeSequence, take_state: TakeState
+) -> tuple[LstmLayer, tuple[str, ...]]:
+    """Read one QuantLSTMCell: the layer, and the axes of its sequences."""
     label = node_label(node)
     if len(node.input) != _INPUT_COUNT:
         raise ModelError(f"{label}: must have {_INPUT_COUNT} inputs, not {len(node.input)}")
     if not 1 <= len(node.output) <= 3:
         raise ModelError(f"{label}: must have 1 to 3 outputs, not {len(node.output)}")
-    input_quantizer, source = activation_quantizer(graph, node.input[0], "its input", label)
-    if source not in graph.inputs:
-        raise UnsupportedError(
-            f"{label}: its input must be a graph input behind one Quant node, but {printable(source)} comes from "
-            f"{graph.describe(source)}; layers before the LSTM are not supported yet"
-        )
     hidden_size, input_size = _weight_shape(graph, node, label)
+    axes = (BATCH, TIME, FEATURES) if flag(node, "batch_first") else (TIME, BATCH, FEATURES)
+    source = take_sequence(node.input[0], input_size, axes, label)
     cell = _Cell(graph, node, label, input_size, hidden_size)
-    declared = graph.shape(source)
-    if declared is not None and (len(declared) != 3 or declared[2] not in (None, input_size)):
-        raise ModelError(
-            f"graph input {printable(source)}: shape must be [T, batch, {input_size}] to fit the weights, "
-            f"not {declared}"
-        )
     coupled = flag(node, "cifg")
     output, state = _quantizer(cell, "output"), _quantizer(cell, "cell_state")
     if output.channels > 1:
         raise UnsupportedError(f"{label}: output needs one scale per tensor, not {output.channels}")
-    hidden, hidden_port = _initial_state(cell, node.input[1], "hidden", "h0", output)
-    cell_init, cell_port = _initial_state(cell, node.input[2], "cell", "c0", state)
     layer = LstmLayer(
         name=node.name or node.output[0],
         input_size=input_size,
         hidden_size=hidden_size,
         gates=tuple(_gate(cell, name) for name in _GATES if not (coupled and name == "forget")),
-        input=input_quantizer,
+        input=source.quantizer,
         cell=state,
         cell_tanh=_quantizer(cell, "hidden_state_tanh"),
         output=output,
-        initial_hidden=hidden,
-        initial_cell=cell_init,
+        initial_hidden=_initial_state(cell, node.input[1], "hidden", output, take_state),
+        initial_cell=_initial_state(cell, node.input[2], "cell", state, take_state),
         coupled=coupled,
         reverse=flag(node, "reverse_input"),
+        source=source.name,
     )
-    ports = (NetworkInput(source, "x", input_size), hidden_port, cell_port)
-    return layer, tuple(port for port in ports if port is not None), flag(node, "batch_first")
+    return layer, axes
 
 
 def _weight_shape(graph: Graph, node: onnx.NodeProto, label: str) -> tuple[int, int]:
@@ -160,49 +156,24 @@ def _quantizer(cell: _Cell, name: str) -> Quantizer:
     )
 
 
-def _initial_state(
-    cell: _Cell, tensor: str, what: str, role: str, quantizer: Quantizer
-) -> tuple[InitialState, NetworkInput | None]:
+def _initial_state(cell: _Cell, tensor: str, what: str, quantizer: Quantizer, take_state: TakeState) -> InitialState:
     graph, label = cell.graph, f"{cell.label}, initial {what} state"
     producer = graph.producer(tensor)
+    given, stored = tensor, tensor
     if producer is not None and producer.op_type in QUANT_OPS:
-        found, tensor = quantizer_of_node(graph, producer), graph.origin(producer.input[0])
+        found, stored = quantizer_of_node(graph, producer), graph.origin(producer.input[0])
         if found != quantizer:
             raise UnsupportedError(
                 f"{label}: its Quant node must have the state's own quantizer ({quantizer}), not {found}"
             )
-    elif graph.constant(tensor) is None:
-        raise UnsupportedError(
-            f"{label} ({printable(tensor)}) must be a constant or come from a graph input through a Quant node, "
-            f"not from {'a graph input directly' if producer is None else node_label(producer)}"
-        )
-    if graph.constant(tensor) is not None:
-        values = constant_of(graph, tensor, "value", Owner(label))
-        codes = _constant_state(values, quantizer, label, cell.hidden_size, quantized=producer is not None)
-        return InitialState(quantizer, codes=codes.astype(np.int64)), None
-    source, axes = _strip_state_axes(graph, tensor)
-    if source not in graph.inputs:
-        raise UnsupportedError(
-            f"{label} must be a constant or a graph input, but it comes from {graph.describe(source)}"
-        )
-    shape = graph.shape(source)
-    if shape is not None and (len(shape) != 2 + axes or shape[-1] not in (None, cell.hidden_size)):
-        wanted = f"[{'1, ' * axes}batch, {cell.hidden_size}]"
-        raise ModelError(f"graph input {printable(source)}: shape must be {wanted} to fit the weights, not {shape}")
-    return InitialState(quantizer, graph_input=source), NetworkInput(source, role, cell.hidden_size, axes)
-
-
-def _strip_state_axes(graph: Graph, tensor: str) -> tuple[str, int]:
-    """Follow Gather(axis 0, index 0) or Squeeze back to the tensor [1, batch, H] that they take a layer of."""
-    axes = 0
-    node = graph.producer(tensor)
-    while node is not None and node.op_type in ("Gather", "Squeeze") and len(node.input) > 1:
-        index = graph.constant(node.input[1])
-        if index is None or np.any(index != 0) or attribute_value(node, "axis", default=0) != 0:
-            break
-        tensor, axes = graph.origin(node.input[0]), axes + 1
-        node = graph.producer(tensor)
-    return tensor, axes
+    if graph.constant(stored) is not None:
+        values = constant_of(graph, stored, "value", Owner(label))
+        codes = _constant_state(values, quantizer, label, cell.hidden_size, quantized=stored is not given)
+        return InitialState(quantizer, codes=codes.astype(np.int64))
+    wire = take_state(given, cell.hidden_size, label)
+    if wire.quantizer != quantizer:
+        raise UnsupportedError(f"{label}: must have the state's own quantizer ({quantizer}), not {wire.quantizer}")
+    return InitialState(quantizer, source=wire.name)
 
 
 def _constant_state(

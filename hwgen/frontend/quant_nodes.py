@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hwgen.errors import ModelError, UnsupportedError, printable
 from hwgen.frontend.graph import Graph, attribute_value, flag, node_label
-from hwgen.network import QuantizedTensor
+from hwgen.layers import QuantizedTensor
 from hwgen.quantizer import FloatArray, IntegerType, Quantizer, RoundingMode
 
 QUANT_OPS = ("Quant", "IntQuant", "BipolarQuant")
@@ -109,21 +109,6 @@ def quantizer_of_node(graph: Graph, node: onnx.NodeProto, max_bits: int = MAX_BI
         str(attribute_value(node, "rounding_mode", default="ROUND")),
         owner,
     )
-
-
-def activation_quantizer(graph: Graph, tensor: str, what: str, cell: str) -> tuple[Quantizer, str]:
-    """The per-tensor Quant node that feeds ``what`` of a cell, and the tensor that it quantizes."""
-    node = graph.producer(tensor)
-    if node is None or node.op_type not in QUANT_OPS:
-        found = "nothing quantizes it" if node is None else f"it comes from {node_label(node)}"
-        raise UnsupportedError(
-            f"{cell}: {what} ({printable(tensor)}) must come from a Quant node, but {found}; "
-            "set every quantizer of the layer"
-        )
-    quantizer = quantizer_of_node(graph, node)
-    if quantizer.channels > 1:
-        raise UnsupportedError(f"{node_label(node)}: {what} needs one scale per tensor, not {quantizer.channels}")
-    return quantizer, graph.origin(node.input[0])
 
 
 def quantized_constant(graph: Graph, tensor: str, what: str, cell: str, shape: tuple[int, ...]) -> QuantizedTensor:

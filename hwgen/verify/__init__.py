@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -13,10 +14,11 @@ from hwgen import host, vectors
 from hwgen.errors import ConfigError, printable
 from hwgen.project import Project
 from hwgen.rtl_timing import timeline
-from hwgen.verify import csim, rtl
+from hwgen.verify import csim, protocol, rtl
 
-LEVELS = ("csim", "rtl")
-BACKEND_OF = {"csim": "hls", "rtl": "rtl"}
+LEVELS = ("csim", "rtl", "cocotb")
+BACKEND_OF = {"csim": "hls", "rtl": "rtl", "cocotb": "rtl"}
+_TRACED = ("rtl", "cocotb")
 # Without stalls, and with both sides stalled a third of the time.
 _STALLS = (0, 33)
 Progress = Callable[[str], None]
@@ -31,15 +33,19 @@ def verify(
     seed: int = 1,
     progress: Progress = lambda message: None,
     given: vectors.Sequences | None = None,
+    verilog: Sequence[Path] = (),
+    top: str | None = None,
+    trace: bool = False,
 ) -> dict[str, Any]:
     """Compare the float64 reference, the integer model and the simulations of a project; writes verify.json.
 
     ``inputs`` are real graph inputs by ONNX name, ``given`` sequences of codes of unequal lengths; without either,
-    ``sequences`` random ones of random lengths are taken.
+    ``sequences`` random ones of random lengths are taken.  Level cocotb takes as many of them as it has time for.
+    ``verilog`` and ``top`` put that level on a design from elsewhere.  ``trace`` writes waveforms, of few sequences.
     The result says for each level how many codes were compared and how many differ; ``passed`` is the verdict.
     """
-    if level not in (*LEVELS, "all"):
-        raise ConfigError(f"--level must be one of {', '.join(LEVELS)}, all, not {printable(level)}")
+    levels = _levels(project, level, bool(verilog), trace)
+    foreign = protocol.foreign(verilog, top) if verilog or top is not None else None
     if sequences < 1:
         raise ConfigError(f"--sequences must be at least 1, not {sequences}")
     if not 0 <= seed < 2**31:
@@ -51,6 +57,8 @@ def verify(
         data = vectors.from_user(design, host.encode(design.network, inputs))
     else:
         data = vectors.random_sequences(design, sequences, seed)
+    if trace:
+        data = protocol.bounded(design, data, trace)
     progress("evaluating the float64 reference and the integer model")
     expected, reference = vectors.integer_results(design, data), vectors.reference_results(design, data)
     compared = sum(expected.port(name).size for name in ("y", "h_n", "c_n"))
@@ -60,23 +68,45 @@ def verify(
         "seed": seed,
         "levels": {"integer": _level(data, compared, differing)},
     }
-    for name, simulate in (("csim", _csim), ("rtl", _rtl)):
-        if level not in (name, "all"):
-            continue
-        if BACKEND_OF[name] not in project.backends:
-            if level == name:
-                raise ConfigError(
-                    f"--level {name}: the project has no {BACKEND_OF[name]} backend; "
-                    f"build it with --backend {BACKEND_OF[name]} or all"
-                )
-            continue
-        report["levels"][name] = _level(data, *simulate(project, data, expected, seed, progress))
-    report["passed"] = all(
-        entry["mismatches"] == 0 and entry["predicted_cycles"] == entry["simulated_cycles"]
-        for entry in report["levels"].values()
-    )
+    for name in levels:
+        if name == "csim":
+            entry = _level(data, *_csim(project, data, expected, seed, progress))
+        elif name == "rtl":
+            entry = _level(data, *_rtl(project, data, expected, seed, progress, trace))
+        else:
+            entry = _cocotb(project, data, seed, progress, foreign, trace)
+        if trace and name in _TRACED:
+            entry["waveform"] = str(_waveform(project, name))
+        report["levels"][name] = entry
+    report["passed"] = all(map(_passed, report["levels"].values()))
     (project.path / "verify.json").write_text(json.dumps(report, indent=2) + "\n")
     return report
+
+
+def _levels(project: Project, level: str, foreign: bool, trace: bool) -> list[str]:
+    """The levels to run: the one that was asked for, or all that the project has a backend for."""
+    if level not in (*LEVELS, "all"):
+        raise ConfigError(f"--level must be one of {', '.join(LEVELS)}, all, not {printable(level)}")
+    if foreign and level != "cocotb":
+        raise ConfigError(f"--verilog needs --level cocotb, not {level}")
+    levels = [name for name in LEVELS if level in (name, "all")]
+    if not foreign:
+        levels = [name for name in levels if BACKEND_OF[name] in project.backends]
+    if level != "all" and not levels:
+        backend = BACKEND_OF[level]
+        raise ConfigError(
+            f"--level {level}: the project has no {backend} backend; build it with --backend {backend} or all"
+        )
+    if trace and not set(levels) & set(_TRACED):
+        raise ConfigError(f"--trace needs level {' or '.join(_TRACED)}, of a project with the rtl backend")
+    return levels
+
+
+def _passed(entry: dict[str, Any]) -> bool:
+    """No code differs, cycles are as predicted where there is a prediction, and no pattern found anything else."""
+    patterns = entry.get("patterns", {}).values()
+    timed = entry["predicted_cycles"] in (None, entry["simulated_cycles"])
+    return entry["mismatches"] == 0 and timed and all(pattern["passed"] for pattern in patterns)
 
 
 def _csim(
@@ -92,20 +122,64 @@ def _csim(
 
 
 def _rtl(
-    project: Project, data: vectors.Sequences, expected: vectors.Results, seed: int, progress: Progress
+    project: Project,
+    data: vectors.Sequences,
+    expected: vectors.Results,
+    seed: int,
+    progress: Progress,
+    trace: bool,
 ) -> tuple[int, int, _Cycles, _Cycles]:
     progress("compiling the RTL simulation")
-    rtl.compile_simulation(project)
-    predicted = timeline(project.design).predict(data.lengths).ports
+    prediction = timeline(project.design).predict(data.lengths)
+    optimize = rtl.optimization(project.design, prediction.last * len(_STALLS))
+    binary = rtl.compile_simulation(project, optimize, trace)
+    predicted = prediction.ports
     codes = mismatches = 0
     simulated: rtl.Cycles = {}
     for stall in _STALLS:
         progress(f"RTL simulation, {_stalled(stall)}")
-        comparison, cycles = rtl.simulate(project, data, expected, stall, seed)
+        # The waveform is that of the last run, with stalls.
+        waveform = _waveform(project, "rtl") if trace else None
+        comparison, cycles = rtl.simulate(project, binary, data, expected, stall, seed, waveform)
         codes, mismatches = codes + comparison.codes, mismatches + comparison.mismatches
         if stall == 0:
             simulated = cycles
     return codes, mismatches, _listed(predicted), _listed(simulated)
+
+
+def _cocotb(
+    project: Project,
+    data: vectors.Sequences,
+    seed: int,
+    progress: Progress,
+    foreign: protocol.Verilog | None,
+    trace: bool,
+) -> dict[str, Any]:
+    verilog = foreign or protocol.generated(project)
+    progress("building the cocotb bench")
+    model = protocol.build(verilog, project.path if foreign else project.path / "rtl", trace)
+    some = protocol.bounded(project.design, data)
+    progress(f"cocotb bench, {len(some.lengths)} sequences through each pattern")
+    run = protocol.run(project.design, verilog, model, some, seed, _waveform(project, "cocotb") if trace else None)
+    codes, mismatches = (sum(getattr(pattern, what) for pattern in run.patterns) for what in ("codes", "mismatches"))
+    patterns = {
+        pattern.name: {
+            "passed": pattern.passed,
+            "codes": pattern.codes,
+            "mismatches": pattern.mismatches,
+            "clock_cycles": pattern.clock_cycles,
+            "problems": list(pattern.problems),
+        }
+        for pattern in run.patterns
+    }
+    entry = _level(some, codes, mismatches, run.predicted, run.simulated) | {"patterns": patterns}
+    if foreign:
+        entry |= {"verilog": [str(path) for path in foreign.sources], "top": foreign.top}
+    return entry
+
+
+def _waveform(project: Project, level: str) -> Path:
+    return project.path / f"{level}.vcd"
 
 
 def _stalled(percent: int) -> str:

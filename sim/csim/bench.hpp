@@ -1,82 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Test bench parts that every generated project shares: vectors from text files onto AXI4-Streams and back, with random
-// stalls on either side, compared code by code.
-//
-// A vector file holds, sequence by sequence, a line with the number of vectors and then one line of codes for each.
+// Test bench parts that every generated HLS project shares: vectors onto AXI4-Streams and back, with random stalls on
+// either side.
 #ifndef HWGEN_BENCH_HPP
 #define HWGEN_BENCH_HPP
 
 #include <ap_int.h>
 #include <hls_stream.h>
 
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
 #include <iostream>
 #include <string>
-#include <vector>
+
+#include "vectors.hpp"
 
 namespace bench {
-
-/// Small seeded generator: the same stalls on every machine.
-class random_bits {
- public:
-  explicit random_bits(unsigned seed) : state_(seed * 2654435761u + 1u) {}
-
-  /// True in `percent` of all calls.
-  bool chance(unsigned percent) {
-    state_ = state_ * 1664525u + 1013904223u;
-    return (state_ >> 8) % 100u < percent;
-  }
-
- private:
-  unsigned state_;
-};
-
-/// One port's vectors: codes[vector * width + i], and where sequences end.
-struct vectors {
-  int width;
-  std::vector<long> codes;
-  std::vector<bool> last;
-
-  explicit vectors(int lanes_times_beats) : width(lanes_times_beats) {}
-  std::size_t count() const { return last.size(); }
-
-  void read(const std::string& path) {
-    std::ifstream file(path.c_str());
-    if (!file) {
-      std::cerr << "cannot read " << path << "\n";
-      std::exit(2);
-    }
-    for (long steps = 0; file >> steps;) {
-      for (long t = 0; t < steps; ++t) {
-        for (int i = 0; i < width; ++i) {
-          long code = 0;
-          if (!(file >> code)) {
-            std::cerr << path << ": ends in the middle of a sequence\n";
-            std::exit(2);
-          }
-          codes.push_back(code);
-        }
-        last.push_back(t == steps - 1);
-      }
-    }
-  }
-
-  void write(const std::string& path) const {
-    std::ofstream file(path.c_str());
-    std::size_t begin = 0;
-    for (std::size_t end = 0; end < count(); ++end) {
-      if (!last[end] && end + 1 < count()) continue;
-      file << end + 1 - begin << "\n";
-      for (; begin <= end; ++begin) {
-        for (int i = 0; i < width; ++i) file << codes[begin * std::size_t(width) + std::size_t(i)] << (i + 1 < width ? " " : "\n");
-      }
-    }
-  }
-};
 
 /// Drives vectors onto a stream: LANES codes of BITS bits a beat, each lane LANE_BITS wide.
 template <typename Word, int LANES, int LANE_BITS>
@@ -144,22 +82,6 @@ class sink {
   hls::stream<Word>& stream_;
   random_bits random_;
 };
-
-/// Compare codes and sequence ends; prints the first difference.
-inline long mismatches(const char* port, const vectors& expected, const vectors& got) {
-  long wrong = 0;
-  const std::size_t common = expected.codes.size() < got.codes.size() ? expected.codes.size() : got.codes.size();
-  for (std::size_t i = 0; i < common; ++i) {
-    if (expected.codes[i] == got.codes[i]) continue;
-    if (wrong++ == 0) {
-      std::cout << port << ": vector " << i / std::size_t(expected.width) << ", code " << i % std::size_t(expected.width)
-                << ": expected " << expected.codes[i] << ", got " << got.codes[i] << "\n";
-    }
-  }
-  wrong += long(expected.codes.size() - common) + long(got.codes.size() - common);
-  for (std::size_t i = 0; i < expected.count() && i < got.count(); ++i) wrong += expected.last[i] != got.last[i];
-  return wrong;
-}
 
 /// What the command line says: [--vectors DIR] [--write DIR] [--stall PERCENT] [--seed N].
 struct arguments {

@@ -2,17 +2,15 @@
 //
 // Feeds vectors/*.txt to a generated design under Verilator and compares what comes out, with random stalls on either
 // side.  ports.hpp, generated, names the ports.  Exit status: 0 equal, 1 different, 2 usage, 3 nothing moves any more.
-//
-// A vector file holds, sequence by sequence, a line with the number of vectors and then one line of codes for each.
 #include <cstdint>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "ports.hpp"
+#include "vectors.hpp"
 #include "verilated.h"
 #ifdef HWGEN_TRACE
 #include "verilated_vcd_c.h"
@@ -20,69 +18,13 @@
 
 namespace {
 
+using bench::mismatches;
+using bench::random_bits;
+using bench::vectors;
+
 // Cycles without a beat after which the design is said to hang, and that show that nothing more comes.
 constexpr long kHang = 200000;
 constexpr long kQuiet = 2000;
-
-/// Small seeded generator: the same stalls on every machine.
-class random_bits {
- public:
-  explicit random_bits(unsigned seed) : state_(seed * 2654435761u + 1u) {}
-
-  /// True in `percent` of all calls.
-  bool chance(unsigned percent) {
-    state_ = state_ * 1664525u + 1013904223u;
-    return (state_ >> 8) % 100u < percent;
-  }
-
- private:
-  unsigned state_;
-};
-
-/// One port's vectors: codes[vector * width + i], and where sequences end.
-struct vectors {
-  int width;
-  std::vector<long> codes;
-  std::vector<bool> last;
-
-  explicit vectors(int lanes_times_beats) : width(lanes_times_beats) {}
-  std::size_t count() const { return last.size(); }
-
-  void read(const std::string& path) {
-    std::ifstream file(path);
-    if (!file) {
-      std::cerr << "cannot read " << path << "\n";
-      std::exit(2);
-    }
-    for (long steps = 0; file >> steps;) {
-      for (long t = 0; t < steps; ++t) {
-        for (int i = 0; i < width; ++i) {
-          long code = 0;
-          if (!(file >> code)) {
-            std::cerr << path << ": ends in the middle of a sequence\n";
-            std::exit(2);
-          }
-          codes.push_back(code);
-        }
-        last.push_back(t == steps - 1);
-      }
-    }
-  }
-
-  void write(const std::string& path) const {
-    std::ofstream file(path);
-    std::size_t begin = 0;
-    for (std::size_t end = 0; end < count(); ++end) {
-      if (!last[end] && end + 1 < count()) continue;
-      file << end + 1 - begin << "\n";
-      for (; begin <= end; ++begin) {
-        for (int i = 0; i < width; ++i) {
-          file << codes[begin * std::size_t(width) + std::size_t(i)] << (i + 1 < width ? " " : "\n");
-        }
-      }
-    }
-  }
-};
 
 // TDATA as Verilator declares it: an integer up to 64 bits, an array of 32-bit words beyond.
 template <typename T>
@@ -215,22 +157,6 @@ class sink {
   CData kept_last_ = 0;
 };
 
-/// Compare codes and sequence ends; prints the first difference.
-long mismatches(const char* port, const vectors& expected, const vectors& got) {
-  long wrong = 0;
-  const std::size_t common = std::min(expected.codes.size(), got.codes.size());
-  for (std::size_t i = 0; i < common; ++i) {
-    if (expected.codes[i] == got.codes[i]) continue;
-    if (wrong++ == 0) {
-      std::cout << port << ": vector " << i / std::size_t(expected.width) << ", code " << i % std::size_t(expected.width)
-                << ": expected " << expected.codes[i] << ", got " << got.codes[i] << "\n";
-    }
-  }
-  wrong += long(expected.codes.size() - common) + long(got.codes.size() - common);
-  for (std::size_t i = 0; i < expected.count() && i < got.count(); ++i) wrong += expected.last[i] != got.last[i];
-  return wrong;
-}
-
 /// [--vectors DIR] [--write DIR] [--stall PERCENT] [--stall-in PERCENT] [--stall-out PERCENT] [--seed N]
 /// [--trace FILE] [--reset CYCLES: reset after so many cycles of traffic, then start again]
 struct arguments {
@@ -307,7 +233,7 @@ int main(int count, char** values) {
     top->aclk = CData(level);
     top->eval();
 #ifdef HWGEN_TRACE
-    if (trace.isOpen()) trace.dump(std::uint64_t(2 * cycle + 1 - level));
+    if (trace.isOpen()) trace.dump(std::uint64_t(2 * cycle + level));
 #endif
   };
   const auto reset = [&] {

@@ -229,6 +229,12 @@ def test_pyslang_agrees_that_it_is_systemverilog(case: Case, tmp_path: Path, mon
     assert driver.reportDiagnostics(True)
 
 
+def test_vivado_script_names_the_design_its_part_and_its_clock() -> None:
+    script = rtl.generate(Case("default").schedule(), "origin")["vivado_ooc.tcl"]
+    assert "synth_design -top default_top " in script
+    assert "set part xc7z020clg400-1\n" in script and "set period 10\n" in script
+
+
 def test_names_of_models_are_no_keywords() -> None:
     design = Case("default").schedule()
     assert top_name(design) == "default_top"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,14 @@ def test_the_netlist_computes_the_same(folding: tuple[int, int, int, int], tmp_p
     command = [str(toolchain.verilator()), "--cc", "--exe", "--build", "--no-timing", "--timescale", "1ns/1ps"]
     # The models of the cells are not ours to lint.
     command += ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--prefix", "Vtop", "--top-module", top]
-    command += ["-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include", "-CFLAGS", f"-std=c++17 -O0 -I{rtl / 'tb'}"]
+    command += [
+        "-MAKEFLAGS",
+        "CFG_CXXFLAGS_PCH_I=-include",
+        "-MAKEFLAGS",
+        f"PYTHON3={sys.executable}",
+        "-CFLAGS",
+        f"-std=c++17 -O0 -I{rtl / 'tb'}",
+    ]
     command += ["-Mdir", str(tmp_path / "build"), "-o", "Vtop", str(netlist), str(yosys.cell_models("xc7"))]
     toolchain.run([*command, str(rtl / "tb" / "harness.cpp")], "compiling the netlist")
     printed = toolchain.run([str(tmp_path / "build" / "Vtop"), "--stall", "25"], "netlist simulation", cwd=rtl)

@@ -59,8 +59,14 @@ module hwgen_adder_tree #(
   end
 
 `ifndef SYNTHESIS
-  initial begin
-    if (Stages > Levels) $fatal(1, "%0d stages for %0d levels of adders", Stages, Levels);
+  if (Count < 1) begin : gen_refused_count
+    $fatal(1, "Count must be at least 1, not %0d", Count);
+  end
+  if (TermBits < 1) begin : gen_refused_term_bits
+    $fatal(1, "TermBits must be at least 1, not %0d", TermBits);
+  end
+  if (Stages < 0 || Stages > Levels) begin : gen_refused_stages
+    $fatal(1, "%0d stages for %0d levels of adders", Stages, Levels);
   end
 `endif
 endmodule

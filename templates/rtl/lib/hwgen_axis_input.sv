@@ -24,4 +24,13 @@ module hwgen_axis_input #(
       assign unused_padding = |tdata_i[lane*LaneBits+CodeBits +: LaneBits-CodeBits];
     end
   end
+
+`ifndef SYNTHESIS
+  if (CodeBits > LaneBits) begin : gen_refused_code
+    $fatal(1, "CodeBits %0d do not fit a lane of LaneBits %0d", CodeBits, LaneBits);
+  end
+  if (ValueBits < CodeBits + (Signed == 0 ? 1 : 0)) begin : gen_refused_value
+    $fatal(1, "ValueBits %0d do not hold %0d-bit codes, Signed %0d", ValueBits, CodeBits, Signed);
+  end
+`endif
 endmodule

@@ -65,9 +65,22 @@ module hwgen_axis_output #(
   end
 
 `ifndef SYNTHESIS
+  if (Beats < 1) begin : gen_refused_beats
+    $fatal(1, "Beats must be at least 1, not %0d", Beats);
+  end
+  if (Vectors < 1) begin : gen_refused_vectors
+    $fatal(1, "Vectors must be at least 1, not %0d", Vectors);
+  end
+  // Beats that were reserved and did not come yet.
+  int owed_q;
   always_ff @(posedge clk_i) begin
+    if (!rst_ni) owed_q <= 0;
+    else owed_q <= owed_q + (reserve_i ? Beats : 0) - (valid_i ? 1 : 0);
     if (rst_ni && reserve_i && room_q == '0) begin
       $fatal(1, "a vector was begun without room for it among %0d", Vectors);
+    end
+    if (rst_ni && valid_i && owed_q == 0 && !reserve_i) begin
+      $fatal(1, "a beat came that was not reserved, vectors are of %0d", Beats);
     end
   end
 `endif

@@ -27,4 +27,13 @@ module hwgen_clamp #(
     logic unused_sign;
     assign unused_sign = |limited[Bits-1:CodeBits];
   end
+
+`ifndef SYNTHESIS
+  if (Lo > Hi) begin : gen_refused_limits
+    $fatal(1, "Lo %0d is above Hi %0d", Lo, Hi);
+  end
+  if (CodeBits < LimitBits) begin : gen_refused_code
+    $fatal(1, "CodeBits %0d do not hold %0d to %0d", CodeBits, Lo, Hi);
+  end
+`endif
 endmodule

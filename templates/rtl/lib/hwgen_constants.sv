@@ -27,4 +27,13 @@ module hwgen_constants #(
     end
     always_ff @(posedge clk_i) value_o <= memory[index_i];
   end
+
+`ifndef SYNTHESIS
+  if (Depth < 1) begin : gen_refused_depth
+    $fatal(1, "Depth must be at least 1, not %0d", Depth);
+  end
+  if (Offset < 0 || Offset >= Stride) begin : gen_refused_offset
+    $fatal(1, "Offset %0d is not below Stride %0d", Offset, Stride);
+  end
+`endif
 endmodule

@@ -22,4 +22,13 @@ module hwgen_delay #(
     always_ff @(posedge clk_i) data_q <= {data_q[(Stages-1)*Width-1:0], data_i};
     assign data_o = data_q[(Stages-1)*Width +: Width];
   end
+
+`ifndef SYNTHESIS
+  if (Width < 1) begin : gen_refused_width
+    $fatal(1, "Width must be at least 1, not %0d", Width);
+  end
+  if (Stages < 0) begin : gen_refused_stages
+    $fatal(1, "Stages must be at least 0, not %0d", Stages);
+  end
+`endif
 endmodule

@@ -25,4 +25,10 @@ module hwgen_flag_delay #(
     end
     assign flag_o = flag_q[Stages-1];
   end
+
+`ifndef SYNTHESIS
+  if (Stages < 0) begin : gen_refused_stages
+    $fatal(1, "Stages must be at least 0, not %0d", Stages);
+  end
+`endif
 endmodule

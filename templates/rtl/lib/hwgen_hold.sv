@@ -19,4 +19,13 @@ module hwgen_hold #(
   );
   always_ff @(posedge clk_i) if (capture) data_q <= data_i;
   assign data_o = data_q;
+
+`ifndef SYNTHESIS
+  if (Width < 1) begin : gen_refused_width
+    $fatal(1, "Width must be at least 1, not %0d", Width);
+  end
+  if (Delay < 0) begin : gen_refused_delay
+    $fatal(1, "Delay must be at least 0, not %0d", Delay);
+  end
+`endif
 endmodule

@@ -84,9 +84,15 @@ module hwgen_initial_state #(
   end
 
 `ifndef SYNTHESIS
-  initial begin
-    if (Lanes * Beats % ReadLanes != 0) begin
-      $fatal(1, "%0d values are not a multiple of ReadLanes %0d", Lanes * Beats, ReadLanes);
+  if (Lanes * Beats % ReadLanes != 0) begin : gen_refused_lanes
+    $fatal(1, "%0d values are not a multiple of ReadLanes %0d", Lanes * Beats, ReadLanes);
+  end
+  always_ff @(posedge clk_i) begin
+    if (rst_ni && take_i && available_q == '0) begin
+      $fatal(1, "an initial state of %0d beats was taken that is not there", Beats);
+    end
+    if (rst_ni && release_i && occupied_q == available_q) begin
+      $fatal(1, "an initial state of %0d beats was released that is not in use", Beats);
     end
   end
 `endif

@@ -169,10 +169,22 @@ module hwgen_input_product #(
   );
 
 `ifndef SYNTHESIS
-  initial begin
-    if (Rows % Pe != 0) $fatal(1, "Rows %0d is not a multiple of Pe %0d", Rows, Pe);
-    if (Columns % Simd != 0) $fatal(1, "Columns %0d is not a multiple of Simd %0d", Columns, Simd);
-    if (WeightStages < 1) $fatal(1, "WeightStages must be at least 1, not %0d", WeightStages);
+  if (Rows % Pe != 0) begin : gen_refused_rows
+    $fatal(1, "Rows %0d is not a multiple of Pe %0d", Rows, Pe);
+  end
+  if (Columns % Simd != 0) begin : gen_refused_columns
+    $fatal(1, "Columns %0d is not a multiple of Simd %0d", Columns, Simd);
+  end
+  if (WeightStages < 1) begin : gen_refused_weight_stages
+    $fatal(1, "WeightStages must be at least 1, not %0d", WeightStages);
+  end
+  if (Steps < 1) begin : gen_refused_steps
+    $fatal(1, "Steps must be at least 1, not %0d", Steps);
+  end
+  always_ff @(posedge clk_i) begin
+    if (rst_ni && free_i && !begins && room_q == RoomBits'(Steps)) begin
+      $fatal(1, "a time step was freed beyond the Steps %0d there are", Steps);
+    end
   end
 `endif
 endmodule

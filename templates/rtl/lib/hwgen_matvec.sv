@@ -84,4 +84,27 @@ module hwgen_matvec #(
     always_ff @(posedge clk_i) if (valid) total_q <= start + SumBits'(sum);
     assign sums_o[pe*SumBits +: SumBits] = total_q;
   end
+
+`ifndef SYNTHESIS
+  if (Pe < 1) begin : gen_refused_pe
+    $fatal(1, "Pe must be at least 1, not %0d", Pe);
+  end
+  if (Simd < 1) begin : gen_refused_simd
+    $fatal(1, "Simd must be at least 1, not %0d", Simd);
+  end
+  if (Bipolar != 0 && WeightBits != 1) begin : gen_refused_weight_bits
+    $fatal(1, "Bipolar %0d needs weights of 1 bit, not %0d", Bipolar, WeightBits);
+  end
+  if (ProductStages < 0) begin : gen_refused_product_stages
+    $fatal(1, "ProductStages must be at least 0, not %0d", ProductStages);
+  end
+  logic within_row_q;
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) within_row_q <= 1'b0;
+    else if (valid_i) within_row_q <= !last_i;
+    if (rst_ni && valid_i && first_i == within_row_q) begin
+      $fatal(1, "first_i is %0d, within a row: %0d", first_i, within_row_q);
+    end
+  end
+`endif
 endmodule

@@ -32,4 +32,10 @@ module hwgen_multiply #(
     // The highest bit of a two's complement number weighs negative.
     assign product_o = sum - (right_i[Top] ? left <<< Top : '0);
   end
+
+`ifndef SYNTHESIS
+  if (LeftBits < 1 || RightBits < 1) begin : gen_refused_bits
+    $fatal(1, "LeftBits %0d and RightBits %0d must be at least 1", LeftBits, RightBits);
+  end
+`endif
 endmodule

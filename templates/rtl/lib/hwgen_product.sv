@@ -30,4 +30,11 @@ module hwgen_product #(
   hwgen_delay #(.Width(ProductBits), .Stages(Stages)) u_product (
     .clk_i, .data_i(ProductBits'(product)), .data_o(product_o)
   );
+
+`ifndef SYNTHESIS
+  if (ProductBits < LeftWidth + RightWidth) begin : gen_refused_width
+    $fatal(1, "ProductBits %0d do not hold a product of %0d bits",
+           ProductBits, LeftWidth + RightWidth);
+  end
+`endif
 endmodule

@@ -101,8 +101,8 @@ module hwgen_recurrence_control #(
   assign copy_o = copy_q;
 
 `ifndef SYNTHESIS
-  initial begin
-    if (Period < Tiles) $fatal(1, "Period %0d is below the %0d tiles of a step", Period, Tiles);
+  if (Period < Tiles) begin : gen_refused_period
+    $fatal(1, "Period %0d is below the %0d tiles of a step", Period, Tiles);
   end
   always_ff @(posedge clk_i) begin
     if (rst_ni && start_o && active_q && !last_tile) $fatal(1, "a step began within another");

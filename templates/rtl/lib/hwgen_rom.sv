@@ -38,10 +38,14 @@ module hwgen_rom #(
   end
 
 `ifndef SYNTHESIS
-  initial begin
-    if (Block != 0 && Stages == 0) begin
-      $fatal(1, "block RAM is read with 1 stage or more, not %0d", Stages);
-    end
+  if (Depth < 1) begin : gen_refused_depth
+    $fatal(1, "Depth must be at least 1, not %0d", Depth);
+  end
+  if (Stages < 0) begin : gen_refused_stages
+    $fatal(1, "Stages must be at least 0, not %0d", Stages);
+  end
+  if (Block != 0 && Stages == 0) begin : gen_refused_block
+    $fatal(1, "block RAM is read with 1 stage or more, not %0d", Stages);
   end
 `endif
 endmodule

@@ -38,4 +38,10 @@ module hwgen_select #(
     logic unused_index;
     assign unused_index = index_i[0];
   end
+
+`ifndef SYNTHESIS
+  if (Count < 1) begin : gen_refused_count
+    $fatal(1, "Count must be at least 1, not %0d", Count);
+  end
+`endif
 endmodule

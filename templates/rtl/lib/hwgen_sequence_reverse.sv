@@ -23,7 +23,7 @@ module hwgen_sequence_reverse #(
   localparam int StepBits = Length > 1 ? $clog2(Length) : 1;
   localparam int BeatBits = Beats > 1 ? $clog2(Beats) : 1;
   localparam int Depth = 2 * Length * Beats;
-  localparam int AddressBits = $clog2(Depth);
+  localparam int AddressBits = Depth > 1 ? $clog2(Depth) : 1;
   localparam logic [BeatBits-1:0] LastBeat = BeatBits'(Beats - 1);
   localparam logic [AddressBits-1:0] HalfBase = AddressBits'(Length * Beats);
 
@@ -131,9 +131,14 @@ module hwgen_sequence_reverse #(
   assign last_o = last_q;
 
 `ifndef SYNTHESIS
-  initial begin
-    if (Block != 0 && Block != 1) $fatal(1, "Block must be 0 or 1, not %0d", Block);
-    if (Length < 1) $fatal(1, "Length must be at least 1, not %0d", Length);
+  if (Block != 0 && Block != 1) begin : gen_refused_block
+    $fatal(1, "Block must be 0 or 1, not %0d", Block);
+  end
+  if (Length < 1) begin : gen_refused_length
+    $fatal(1, "Length must be at least 1, not %0d", Length);
+  end
+  if (Beats < 1) begin : gen_refused_beats
+    $fatal(1, "Beats must be at least 1, not %0d", Beats);
   end
 `endif
 endmodule

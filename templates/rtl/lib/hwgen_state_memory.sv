@@ -66,10 +66,18 @@ module hwgen_state_memory #(
   end
 
 `ifndef SYNTHESIS
-  initial begin
-    if (Block != 0 && Block != 1) $fatal(1, "Block must be 0 or 1, not %0d", Block);
-    if (Units * Groups % Simd != 0) begin
-      $fatal(1, "%0d hidden units are not a multiple of Simd %0d", Units * Groups, Simd);
+  if (Block != 0 && Block != 1) begin : gen_refused_block
+    $fatal(1, "Block must be 0 or 1, not %0d", Block);
+  end
+  if (Units * Groups % Simd != 0) begin : gen_refused_simd
+    $fatal(1, "%0d hidden units are not a multiple of Simd %0d", Units * Groups, Simd);
+  end
+  always_ff @(posedge clk_i) begin
+    if (hidden_write_i && 32'(hidden_write_group_i) >= Groups) begin
+      $fatal(1, "h of group %0d is written, there are %0d", hidden_write_group_i, Groups);
+    end
+    if (cell_write_i && 32'(cell_write_group_i) >= Groups) begin
+      $fatal(1, "c of group %0d is written, there are %0d", cell_write_group_i, Groups);
     end
   end
 `endif

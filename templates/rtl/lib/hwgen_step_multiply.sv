@@ -114,9 +114,11 @@ module hwgen_step_multiply #(
   );
 
 `ifndef SYNTHESIS
-  initial begin
-    if (Shift >= TotalBits) $fatal(1, "Shift %0d cuts all of TotalBits %0d", Shift, TotalBits);
-    if (Lo > Hi) $fatal(1, "Lo %0d is above Hi %0d", Lo, Hi);
+  if (Shift < 0 || Shift >= TotalBits) begin : gen_refused_shift
+    $fatal(1, "Shift %0d is not within TotalBits %0d", Shift, TotalBits);
+  end
+  if (TotalBits < OffsetBits) begin : gen_refused_offset
+    $fatal(1, "TotalBits %0d are fewer than OffsetBits %0d", TotalBits, OffsetBits);
   end
 `endif
 endmodule

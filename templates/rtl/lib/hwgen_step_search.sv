@@ -95,9 +95,17 @@ module hwgen_step_search #(
   assign unused_code = |code[Bits-1:CodeBits];
 
 `ifndef SYNTHESIS
-  initial begin
-    if (Count < 1) $fatal(1, "a search needs a threshold, Count is %0d", Count);
-    if (Parts > Levels) $fatal(1, "%0d stages for %0d levels", Stages, Levels);
+  if (Count < 1) begin : gen_refused_count
+    $fatal(1, "a search needs a threshold, Count is %0d", Count);
+  end
+  if (OutputRegister != 0 && OutputRegister != 1) begin : gen_refused_output
+    $fatal(1, "OutputRegister must be 0 or 1, not %0d", OutputRegister);
+  end
+  if (Stages < 0 || Parts > Levels) begin : gen_refused_stages
+    $fatal(1, "%0d stages for %0d levels, OutputRegister %0d", Stages, Levels, OutputRegister);
+  end
+  if (ThresholdBits < ValueBits) begin : gen_refused_thresholds
+    $fatal(1, "ThresholdBits %0d are fewer than ValueBits %0d", ThresholdBits, ValueBits);
   end
 `endif
 endmodule

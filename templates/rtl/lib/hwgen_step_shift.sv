@@ -2,7 +2,8 @@
 //
 // Step function: clamp(round((value + offset) / 2^Shift)); a Shift below 1 multiplies: (value <<
 // -Shift) + offset. Rounding: 0 half to even, 1 up, 2 down, 3 away from zero, 4 to zero, 5 half
-// away from zero, 6 half to zero. Latency is SumStages + OutputStages.
+// away from zero, 6 half to zero. TotalBits hold every sum and what rounding adds to it, 2^Shift -
+// 1 at most. Latency is SumStages + OutputStages.
 module hwgen_step_shift #(
   parameter int ValueBits = 16,
   parameter int OffsetBits = 16,
@@ -72,8 +73,14 @@ module hwgen_step_shift #(
   );
 
 `ifndef SYNTHESIS
-  initial begin
-    if (Cut >= TotalBits) $fatal(1, "Shift %0d cuts all of TotalBits %0d", Shift, TotalBits);
+  if (Cut >= TotalBits) begin : gen_refused_shift
+    $fatal(1, "Shift %0d cuts all of TotalBits %0d", Shift, TotalBits);
+  end
+  if (TotalBits < OffsetBits) begin : gen_refused_offset
+    $fatal(1, "TotalBits %0d are fewer than OffsetBits %0d", TotalBits, OffsetBits);
+  end
+  if (Rounding < 0 || Rounding > 6) begin : gen_refused_rounding
+    $fatal(1, "Rounding must be from 0 to 6, not %0d", Rounding);
   end
 `endif
 endmodule

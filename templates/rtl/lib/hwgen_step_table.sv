@@ -46,4 +46,16 @@ module hwgen_step_table #(
     .address_i(address),
     .word_o(code_o)
   );
+
+`ifndef SYNTHESIS
+  if (Size < 1) begin : gen_refused_size
+    $fatal(1, "Size must be at least 1, not %0d", Size);
+  end
+  if (Rows < 1) begin : gen_refused_rows
+    $fatal(1, "Rows must be at least 1, not %0d", Rows);
+  end
+  if (Stages < 0) begin : gen_refused_stages
+    $fatal(1, "Stages must be at least 0, not %0d", Stages);
+  end
+`endif
 endmodule

@@ -43,6 +43,12 @@ module hwgen_stream_fifo #(
   end
 
 `ifndef SYNTHESIS
+  if (Width < 1) begin : gen_refused_width
+    $fatal(1, "Width must be at least 1, not %0d", Width);
+  end
+  if (Depth < 1) begin : gen_refused_depth
+    $fatal(1, "Depth must be at least 1, not %0d", Depth);
+  end
   always_ff @(posedge clk_i) begin
     if (rst_ni && valid_i && !read && level_q == LevelBits'(Depth)) begin
       $fatal(1, "a word was written to a full FIFO of Depth %0d", Depth);

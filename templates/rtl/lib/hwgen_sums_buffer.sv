@@ -112,18 +112,48 @@ module hwgen_sums_buffer #(
   end
 
 `ifndef SYNTHESIS
-  initial begin
-    if (Block != 0 && Block != 1) $fatal(1, "Block must be 0 or 1, not %0d", Block);
-    if (ReadStages < 1) $fatal(1, "ReadStages must be at least 1, not %0d", ReadStages);
-    if (WritePe % Common != 0) $fatal(1, "WritePe %0d, Common %0d", WritePe, Common);
-    if (ReadPe % Common != 0) $fatal(1, "ReadPe %0d, Common %0d", ReadPe, Common);
-    if (Rows % (Banks * Common) != 0) $fatal(1, "Rows %0d, lines of %0d", Rows, Banks * Common);
+  if (Block != 0 && Block != 1) begin : gen_refused_block
+    $fatal(1, "Block must be 0 or 1, not %0d", Block);
+  end
+  if (ReadStages < 1) begin : gen_refused_read_stages
+    $fatal(1, "ReadStages must be at least 1, not %0d", ReadStages);
+  end
+  if (Steps < 1) begin : gen_refused_steps
+    $fatal(1, "Steps must be at least 1, not %0d", Steps);
+  end
+  if (WritePe % Common != 0) begin : gen_refused_write
+    $fatal(1, "WritePe %0d is not a multiple of Common %0d", WritePe, Common);
+  end
+  if (ReadPe % Common != 0) begin : gen_refused_read
+    $fatal(1, "ReadPe %0d is not a multiple of Common %0d", ReadPe, Common);
+  end
+  if (Rows % (Banks * Common) != 0) begin : gen_refused_rows
+    $fatal(1, "Rows %0d is not a multiple of a line, %0d", Rows, Banks * Common);
   end
   always_ff @(posedge clk_i) begin
     if (rst_ni && done_i && !take_i && level_q == LevelBits'(Steps)) begin
       $fatal(1, "more than Steps %0d time steps in the buffer", Steps);
     end
-    if (rst_ni && take_i && level_q == '0) $fatal(1, "a time step was taken that is not there");
+    if (rst_ni && take_i && level_q == '0) begin
+      $fatal(1, "a time step was taken that is not there, of Steps %0d", Steps);
+    end
+  end
+  // Sums of the step that is written, and sums of taken steps that were not read yet.
+  int written_q, unread_q;
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      written_q <= 0;
+      unread_q <= 0;
+    end else begin
+      if (valid_i) written_q <= written_q + WritePe == Rows ? 0 : written_q + WritePe;
+      unread_q <= unread_q + (take_i ? Rows : 0) - (read_i ? ReadPe : 0);
+      if (done_i && !(valid_i && written_q + WritePe == Rows)) begin
+        $fatal(1, "a time step was done with %0d of its %0d sums", written_q, Rows);
+      end
+      if (read_i && unread_q == 0) begin
+        $fatal(1, "%0d sums were read that were not taken", ReadPe);
+      end
+    end
   end
 `endif
 endmodule

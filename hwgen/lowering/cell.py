@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Network to integer model: scales become exact step functions, weights and biases become integers."""
+"""A recurrent layer to integers: scales become exact step functions, weights and biases become integers."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ import numpy as np
 from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified, choose, cost
 from hwgen.integer import IntegerCell, IntegerGate, Interval, Product, accumulate_range
-from hwgen.network import Activation, Gate, LstmLayer, Network, QuantizedTensor
+from hwgen.layers import Activation, Bias, Gate, LstmLayer, QuantizedTensor, RnnLayer
 from hwgen.quantizer import IntArray, IntegerType, Quantizer
-from hwgen.step import Linear, activation_step, compose, linear_step
+from hwgen.step import Linear, StepFunction, activation_step, compose, linear_step
 
 # Accumulators beyond this width would leave int64 in the fits; a model needs millions of inputs to get there.
 MAX_ACCUMULATOR_BITS = 40
 
 
-def lower(network: Network) -> IntegerCell:
-    """Lower a network to codes; every step function comes certified.
+def lower_cell(layer: LstmLayer) -> IntegerCell:
+    """Lower an LSTM layer to codes; every step function comes certified.
 
     Raises UnsupportedError where the input and the hidden product of a gate have different scales.
     """
-    layer = network.layer
-    gates = tuple(_lower_gate(layer, gate) for gate in layer.gates)
+    gates = tuple(lower_gate(layer, gate) for gate in layer.gates)
     codes = {gate.name: _code_range(gate.steps[-1]) for gate in gates}
     act = {gate.name: gate.activation_quantizer for gate in layer.gates}
     if layer.coupled:
@@ -114,10 +113,11 @@ def _product(
     return Product(left_zero, right_zero, choose(linear_step(name, domain.lo, domain.hi, linear)))
 
 
-def _lower_gate(layer: LstmLayer, gate: Gate) -> IntegerGate:
+def lower_gate(layer: LstmLayer | RnnLayer, gate: Gate) -> IntegerGate:
+    """The sums and step functions of one gate."""
     units = _accumulator_scales(layer, gate)
-    input_weights, hidden_weights = _centred(gate.input_weight), _centred(gate.hidden_weight)
-    whole, rest = _split_bias(gate, units)
+    input_weights, hidden_weights = centred(gate.input_weight), centred(gate.hidden_weight)
+    whole, rest = split_bias(f"{gate.name} gate", gate.bias, units)
     # Raw codes enter the products: what the zero points of x and h add to every sum joins the bias.
     bias = whole - input_weights.sum(axis=1) * layer.input.exact_zero_point(0)
     bias = bias - hidden_weights.sum(axis=1) * layer.output.exact_zero_point(0)
@@ -135,14 +135,14 @@ def _lower_gate(layer: LstmLayer, gate: Gate) -> IntegerGate:
         input_weights=input_weights,
         hidden_weights=hidden_weights,
         bias=bias,
-        weight=_weight_type(gate, input_weights, hidden_weights),
+        weight=weight_type((gate.input_weight, gate.hidden_weight), input_weights, hidden_weights),
         input_sum=input_sum,
         total=total,
         steps=_gate_steps(gate, units, rest, total),
     )
 
 
-def _accumulator_scales(layer: LstmLayer, gate: Gate) -> list[Fraction]:
+def _accumulator_scales(layer: LstmLayer | RnnLayer, gate: Gate) -> list[Fraction]:
     """The real value of one accumulator unit per row: the scale that the input and the hidden product share."""
     units = []
     for row in range(layer.hidden_size):
@@ -158,49 +158,56 @@ def _accumulator_scales(layer: LstmLayer, gate: Gate) -> list[Fraction]:
     return units
 
 
-def _centred(weight: QuantizedTensor) -> IntArray:
+def centred(weight: QuantizedTensor) -> IntArray:
     """Weight codes minus their zero points, which may differ by row."""
     return weight.codes - np.asarray(weight.quantizer.zero_point, np.int64)[:, np.newaxis]
 
 
-def _weight_type(gate: Gate, *weights: IntArray) -> IntegerType:
-    if gate.input_weight.quantizer.codes.bipolar and gate.hidden_weight.quantizer.codes.bipolar:
-        return gate.input_weight.quantizer.codes
+def weight_type(tensors: tuple[QuantizedTensor, ...], *weights: IntArray) -> IntegerType:
+    """The type that holds ``weights``, the codes of ``tensors`` without their zero points."""
+    if all(tensor.quantizer.codes.bipolar for tensor in tensors):
+        return tensors[0].quantizer.codes
     low, high = min(int(w.min()) for w in weights), max(int(w.max()) for w in weights)
     return IntegerType.holding(min(low, -1), high)
 
 
-def _split_bias(gate: Gate, units: list[Fraction]) -> tuple[IntArray, list[Fraction]]:
+def split_bias(label: str, bias: Bias, units: list[Fraction]) -> tuple[IntArray, list[Fraction]]:
     """The bias of each row in accumulator units: the nearest integer, and the rational rest within +-1/2."""
     whole, rest = np.zeros(len(units), np.int64), [Fraction(0)] * len(units)
-    if gate.bias is None:
+    if bias is None:
         return whole, rest
     for row, unit in enumerate(units):
-        if isinstance(gate.bias, QuantizedTensor):
-            quantizer = gate.bias.quantizer
-            code = int(gate.bias.codes[row]) - quantizer.exact_zero_point(row)
+        if isinstance(bias, QuantizedTensor):
+            quantizer = bias.quantizer
+            code = int(bias.codes[row]) - quantizer.exact_zero_point(row)
             exact = code * quantizer.exact_scale(row) / unit
         else:
-            exact = Fraction(float(gate.bias[row])) / unit
+            exact = Fraction(float(bias[row])) / unit
         nearest = math.floor(exact + Fraction(1, 2))
         if abs(nearest) >= 2**MAX_ACCUMULATOR_BITS:
             raise UnsupportedError(
-                f"{gate.name} gate, row {row}: its bias is {float(exact):.3g} accumulator units, "
+                f"{label}, row {row}: its bias is {float(exact):.3g} accumulator units, "
                 f"at most 2^{MAX_ACCUMULATOR_BITS} are supported"
             )
         whole[row], rest[row] = nearest, exact - nearest
     return whole, rest
 
 
-def _gate_steps(gate: Gate, units: list[Fraction], rest: list[Fraction], total: Interval) -> tuple[Certified, ...]:
-    """Accumulator to activation code: in two steps by way of the gate code, or composed in one if that is cheaper."""
-    target = gate.accumulator
+def accumulator_line(
+    units: list[Fraction], rest: list[Fraction], target: Quantizer, least: int | None = None
+) -> Linear:
+    """Sums of scale ``units`` [channels], with ``rest`` units beyond the integer, in codes of ``target``."""
     slopes = tuple(unit / target.exact_scale(row) for row, unit in enumerate(units))
     zero = target.exact_zero_point(0)
     intercepts = tuple(slope * offset + zero for slope, offset in zip(slopes, rest, strict=True))
-    linear = Linear(slopes, intercepts, target.rounding, target.codes)
-    accumulate = linear_step(f"{gate.name}_accumulator", total.lo, total.hi, linear)
-    activate = activation_step(
+    return Linear(slopes, intercepts, target.rounding, target.codes, least)
+
+
+def _gate_steps(gate: Gate, units: list[Fraction], rest: list[Fraction], total: Interval) -> tuple[Certified, ...]:
+    """Accumulator to activation code: in two steps by way of the gate code, or composed in one if that is cheaper."""
+    target = gate.accumulator
+    accumulate = linear_step(f"{gate.name}_accumulator", total.lo, total.hi, accumulator_line(units, rest, target))
+    activate = code_step(
         f"{gate.name}_{gate.activation.value}",
         accumulate.first,
         accumulate.last,
@@ -212,3 +219,18 @@ def _gate_steps(gate: Gate, units: list[Fraction], rest: list[Fraction], total: 
     separate = choose(accumulate), choose(activate)
     price = sum(cost(certified.form, certified.step) for certified in separate)
     return (composed,) if cost(composed.form, composed.step) < price else separate
+
+
+def code_step(
+    name: str, lo: int, hi: int, source: Quantizer, activation: Activation, target: Quantizer
+) -> StepFunction:
+    """target(activation(source value)) for the codes lo..hi of ``source``."""
+    if activation in (Activation.SIGMOID, Activation.TANH):
+        return activation_step(name, lo, hi, source, activation, target)
+    channels = range(max(source.channels, target.channels))
+    slopes = tuple(source.exact_scale(c) / target.exact_scale(c) for c in channels)
+    zero = target.exact_zero_point(0)
+    intercepts = tuple(zero - slope * source.exact_zero_point(c) for c, slope in zip(channels, slopes, strict=True))
+    # Rounding is monotone, so what a ReLU leaves is what lies at or above the code of 0.
+    least = zero if activation is Activation.RELU else None
+    return linear_step(name, lo, hi, Linear(slopes, intercepts, target.rounding, target.codes, least))

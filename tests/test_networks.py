@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole networks as Brevitas exports them: stacks, directions, heads.
+
+Scales are powers of two, so that Brevitas' float32 is exact: it, the reference and the integer model agree in every
+value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from brevitas import nn as qnn
+from brevitas.core.restrict_val import RestrictValueType
+from brevitas.export import export_qonnx
+from brevitas.quant import (
+    Int8ActPerTensorFixedPoint,
+    Int8BiasPerTensorFixedPointInternalScaling,
+    Int8WeightPerTensorFixedPoint,
+    Uint8ActPerTensorFixedPoint,
+)
+from lowered import assert_lowered, random_inputs
+from option_sets import quiet
+
+import hwgen
+from hwgen import host
+from hwgen.errors import UnsupportedError
+from hwgen.layers import ArgmaxLayer, ConcatLayer, DenseLayer, LstmLayer, QuantizeLayer, SelectLayer
+from hwgen.lowering import lower
+
+FEATURES, HIDDEN, STEPS, BATCH = 6, 8, 11, 16
+SIZES = ((3, 1), (60, 5), (9, 64))
+POWERS = {
+    "weight_quant": Int8WeightPerTensorFixedPoint,
+    "bias_quant": Int8BiasPerTensorFixedPointInternalScaling,
+    "io_quant": Int8ActPerTensorFixedPoint,
+    "gate_acc_quant": Int8ActPerTensorFixedPoint,
+    "sigmoid_quant": Uint8ActPerTensorFixedPoint,
+    "tanh_quant": Int8ActPerTensorFixedPoint,
+    "cell_state_quant": Int8ActPerTensorFixedPoint,
+}
+ACTIVATION = {"act_quant": Int8ActPerTensorFixedPoint}
+
+
+class Relu(Uint8ActPerTensorFixedPoint):
+    """Unsigned codes with a range that need not be learned."""
+
+    restrict_scaling_type = RestrictValueType.POWER_OF_TWO
+
+
+def lstm(inputs: int = FEATURES, hidden: int = HIDDEN, **options: Any) -> qnn.QuantLSTM:
+    return qnn.QuantLSTM(inputs, hidden, **{**POWERS, **options})
+
+
+def linear(inputs: int, outputs: int, **options: Any) -> qnn.QuantLinear:
+    quantizers = {"weight_quant": Int8WeightPerTensorFixedPoint, "bias_quant": None}
+    return qnn.QuantLinear(inputs, outputs, bias=True, **{**quantizers, **options})
+
+
+class Model(torch.nn.Module):
+    """Layers and what is done with them."""
+
+    def __init__(self, forward: Callable[..., Any], **layers: torch.nn.Module) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleDict(layers)
+        self._forward = forward
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self._forward(self.layers, *inputs)
+
+
+def classifier(m: Any, x: torch.Tensor) -> torch.Tensor:
+    return m["out"](m["relu"](m["hidden"](m["lstm"](x)[0][-1])))
+
+
+def two_blocks(m: Any, x: torch.Tensor) -> torch.Tensor:
+    return m["second"](m["between"](m["first"](x)[0]))[0][:, -1, :]
+
+
+def states_of(m: Any, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> Any:
+    return m["lstm"](x, h, c)
+
+
+def small_bias(layer: torch.nn.Module) -> torch.nn.Module:
+    """Biases that leave the decision to the products."""
+    layer.bias.data.mul_(0.1)
+    return layer
+
+
+def dense(bidirectional: bool = True) -> dict[str, torch.nn.Module]:
+    return {
+        "lstm": lstm(bidirectional=bidirectional),
+        "hidden": linear(HIDDEN * (1 + bidirectional), 10),
+        "relu": qnn.QuantReLU(act_quant=Relu),
+        "out": small_bias(linear(10, 4)),
+    }
+
+
+MODELS: dict[str, Callable[[], tuple[torch.nn.Module, int]]] = {
+    "two layers": lambda: (lstm(num_layers=2), 1),
+    "three layers, coupled": lambda: (lstm(num_layers=3, coupled_input_forget_gates=True), 1),
+    "bidirectional": lambda: (lstm(bidirectional=True), 1),
+    "bidirectional, shared weights": lambda: (lstm(bidirectional=True, shared_input_hidden_weights=True), 1),
+    "two bidirectional layers": lambda: (lstm(num_layers=2, bidirectional=True), 1),
+    "batch first": lambda: (lstm(num_layers=2, bidirectional=True, batch_first=True), 1),
+    "cell states apart": lambda: (
+        lstm(num_layers=2, bidirectional=True, shared_cell_state_quant=False, cat_output_cell_states=False),
+        1,
+    ),
+    "states given": lambda: (Model(states_of, lstm=lstm(bidirectional=True)), 3),
+    "classifier": lambda: (Model(classifier, **dense()), 1),
+    "head on every step": lambda: (
+        Model(lambda m, x: m["out"](m["relu"](m["hidden"](m["lstm"](x)[0]))), **dense(False)),
+        1,
+    ),
+    "argmax": lambda: (
+        Model(lambda m, x: m["out"](m["lstm"](x)[0][-1]).argmax(-1), lstm=lstm(), out=small_bias(linear(HIDDEN, 5))),
+        1,
+    ),
+    "last hidden state": lambda: (
+        Model(lambda m, x: m["out"](m["lstm"](x)[1][0]), lstm=lstm(), out=linear(HIDDEN, 3)),
+        1,
+    ),
+    "a step from the first": lambda: (Model(lambda m, x: m["lstm"](x)[0][2], lstm=lstm(num_layers=2)), 1),
+    "two blocks": lambda: (
+        Model(
+            two_blocks,
+            first=lstm(batch_first=True),
+            between=qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint),
+            second=lstm(HIDDEN, 4, batch_first=True),
+        ),
+        1,
+    ),
+    "a layer in front": lambda: (
+        Model(
+            lambda m, x: m["lstm"](m["mid"](m["front"](m["in"](x))))[0],
+            **{
+                "in": qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint),
+                "front": linear(FEATURES, 7),
+                "mid": qnn.QuantReLU(act_quant=Relu),
+                "lstm": lstm(7),
+            },
+        ),
+        1,
+    ),
+}
+
+
+def plain(values: Any) -> list[np.ndarray]:
+    """Tensors of nested results, in order."""
+    if hasattr(values, "bit_width"):  # a QuantTensor, which is a tuple too
+        values = values.value
+    if isinstance(values, list | tuple):
+        return [array for value in values for array in plain(value)]
+    return [values.detach().numpy()]
+
+
+def export(name: str, path: Path) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+    """A seeded module with calibrated scales and its inputs."""
+    torch.manual_seed(len(name))
+    module, count = MODELS[name]()
+    x = 1.5 * torch.randn(STEPS, BATCH, FEATURES)
+    states = tuple(0.5 * torch.randn(2, BATCH, HIDDEN) for _ in range(count - 1))
+    module.train()
+    with torch.no_grad():
+        for _ in range(20):
+            module(1.5 * torch.randn_like(x), *states)
+    module.eval()
+    with quiet():
+        export_qonnx(module, args=(x, *states), export_path=str(path), dynamo=False)
+    return module, (x, *states)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_brevitas_reference_and_integer_model_agree(name: str, tmp_path: Path) -> None:
+    module, given = export(name, tmp_path / "model.onnx")
+    with torch.no_grad():
+        wanted = plain(module(*given))
+    network = hwgen.load(tmp_path / "model.onnx")
+    inputs = {port.name: tensor.numpy() for port, tensor in zip(network.inputs, given, strict=True)}
+    reference, codes = network.run(inputs), host.run(network, lower(network), inputs)
+    assert len(reference) == len(wanted)
+    for (output, values), theirs in zip(reference.items(), wanted, strict=True):
+        assert values.shape == theirs.shape, output
+        np.testing.assert_array_equal(values, codes[output], f"{output}: reference and integer model")
+        # Brevitas rounds once, where it adds a bias in float32.
+        np.testing.assert_array_equal(values.astype(theirs.dtype), theirs, f"{output}: reference and Brevitas")
+        assert len(np.unique(theirs)) > 1, f"{output} never moves"
+    # As ONNX of standard operators: onnxruntime gives the same, for other batches and lengths as well.
+    assert_lowered(network, lower(network), inputs, *(random_inputs(network, *size, seed=1) for size in SIZES))
+
+
+def test_layers_are_what_the_model_has(tmp_path: Path) -> None:
+    export("two blocks", tmp_path / "blocks.onnx")
+    kinds = [type(layer) for layer in hwgen.load(tmp_path / "blocks.onnx").layers]
+    assert kinds[0] is kinds[-2] is LstmLayer and kinds[-1] is SelectLayer
+    assert set(kinds[1:-2]) <= {QuantizeLayer}
+    export("argmax", tmp_path / "argmax.onnx")
+    kinds = [type(layer) for layer in hwgen.load(tmp_path / "argmax.onnx").layers]
+    assert kinds == [LstmLayer, SelectLayer, DenseLayer, ArgmaxLayer]
+    export("two bidirectional layers", tmp_path / "both.onnx")
+    layers = hwgen.load(tmp_path / "both.onnx").layers
+    assert [type(layer) for layer in layers] == [LstmLayer, LstmLayer, ConcatLayer] * 2
+    assert [layer.reverse for layer in layers if isinstance(layer, LstmLayer)] == [False, True, False, True]
+
+
+def test_hardware_of_several_layers_is_refused_for_now(tmp_path: Path) -> None:
+    export("two layers", tmp_path / "model.onnx")
+    network = hwgen.load(tmp_path / "model.onnx")
+    with pytest.raises(UnsupportedError, match=r"'model' has 2 layers \(Lstm, Lstm\): hwgen runs it"):
+        hwgen.schedule(network)
+
+
+def test_a_step_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    export("a step from the first", tmp_path / "model.onnx")
+    network = hwgen.load(tmp_path / "model.onnx")
+    short = {network.inputs[0].name: np.zeros((2, 1, FEATURES), np.float32)}
+    with pytest.raises(hwgen.errors.ConfigError, match="picks time step 2 of 2"):
+        host.run(network, lower(network), short)
