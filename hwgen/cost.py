@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwgen.counting import Unit
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Schedule
-from hwgen.structure import Unit, structure
+from hwgen.structure import structure
 
 FLOWS = ("xc7", "xcup")
 KINDS = ("lut", "ff", "dsp", "bram")

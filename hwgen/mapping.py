@@ -75,13 +75,20 @@ def product_in_dsp(product: FoldedProduct, codes: int, sums: int) -> bool:
     return not product.weight.bipolar and in_dsp(codes, weight_bits(product), sums)
 
 
-def block_ram_halves(words: int, bits: int) -> int:
-    """Halves of block RAM that a memory takes: blocks of one shape, side by side and one above the other."""
+def block_ram_halves(words: int, bits: int, written: bool) -> int:
+    """Halves of block RAM that a memory takes: blocks of one shape, with banks of words side by side in them.
+
+    What is written has enables for each 9 bits, so that banks share blocks by such bytes only.
+    """
     if not bits:
         return 0
-    counts = ((-(-words // deep) * -(-bits // wide), halves) for deep, wide, halves in _SHAPES)
-    count, halves = min(counts, key=lambda entry: entry[0] * _PRICES[entry[1]])
-    return count * halves
+    priced = []
+    for deep, wide, halves in _SHAPES:
+        banks, byte = -(-words // deep), min(9, wide) if written else 1
+        count = -(-banks * -(-bits // byte) * byte // wide)
+        # Choosing among banks costs half a LUT a bit.
+        priced.append((count * _PRICES[halves] + (banks - 1) * bits / 2, count * halves))
+    return min(priced)[1]
 
 
 def rom_luts(words: int, bits: int) -> int:
@@ -107,7 +114,7 @@ class Memory:
 def memory(words: int, bits: int, written: bool) -> Memory:
     """A memory where it is cheaper."""
     luts = ram_luts(words, bits) if written else rom_luts(words, bits)
-    return Memory(words, bits, written, luts > BLOCK_RAM_LUTS * block_ram_halves(words, bits))
+    return Memory(words, bits, written, luts > BLOCK_RAM_LUTS * block_ram_halves(words, bits, written))
 
 
 def weight_memory(product: FoldedProduct) -> Memory:

@@ -36,6 +36,8 @@ LAYERS = (
     ("mapping",),
     ("vectors",),
     ("backends",),
+    ("counting",),
+    ("structure_steps",),
     ("structure",),
     ("cost",),
     ("project",),

@@ -88,6 +88,9 @@ def points() -> list[Point]:
     found += [Point(name, (5, 2, 2, 20)) for name in ("wide_range", "float_bias", "shared_weight_quant")]
     found += [Point(name, (4, 2, 16, 2)) for name in ("default", "two_bits", "mixed_widths", "one_bit_sigmoid")]
     found += [Point(name, None, clock) for name in ("default", "narrow4") for clock in (50.0, 200.0)]
+    # Gates that come one after the other share what they multiply with the same constant.
+    found += [Point("shared_gate_acc_quant", (2, 5, pe, 10)) for pe in (1, 2)]
+    found += [Point("default_4_8", (2, 2, 1, 2)), Point("default_6_20", (2, 2, 1, 10))]
     found += [Point("default", None, outputs=everything), Point("states", (8, 1, 4, 4), outputs=everything)]
     found += [Point("mixed_widths", None, streaming=True), Point("default", (2, 5, 1, 20), streaming=True)]
     found += [Point("reversed", (8, 5, 4, 4), max_length=length) for length in (16, 100, 2000)]

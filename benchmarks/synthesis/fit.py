@@ -21,7 +21,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.synthesis.designs import Point, held_out
-from hwgen import cost, structure
+from hwgen import cost, counting, structure
 from hwgen.rtl_timing import timeline
 from hwgen.synth import yosys
 
@@ -39,7 +39,7 @@ class Sample:
 
     name: str
     held_out: bool
-    units: tuple[structure.Unit, ...]
+    units: tuple[counting.Unit, ...]
     measured: Mapping[str, float]
 
     def structure(self, kind: str) -> dict[str, float]:
@@ -83,7 +83,7 @@ def load() -> list[Sample]:
 def fit(samples: list[Sample], kind: str) -> dict[str, float]:
     """Coefficients of the least squares of relative errors, none of them negative."""
     fitted = [sample for sample in samples if not sample.held_out]
-    expected = {name: value for name, value in structure.EXPECTED[kind].items() if name not in KNOWN[kind]}
+    expected = {name: value for name, value in counting.EXPECTED[kind].items() if name not in KNOWN[kind]}
     names = list(expected)
     rows, targets = [], []
     for sample in fitted:

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -30,6 +31,8 @@ from hwgen.synth import yosys
 
 MEASURED = Path(__file__).with_name("measured.json")
 FLOW = "xc7"
+# What synthesis does not see: checks and comments.
+_UNSEEN = re.compile(r"^`ifndef SYNTHESIS$.*?^`endif$|//[^\n]*", re.MULTILINE | re.DOTALL)
 
 
 def main() -> None:
@@ -68,7 +71,7 @@ def measure(point: Point, design: Schedule, digest: str) -> dict[str, Any]:
 
 def rtl_digest(design: Schedule) -> str:
     """What the measurement holds for: a digest of the generated sources, and of the static units that they use."""
-    files = rtl.generate(design, "sweep")
+    files = {path: " ".join(_UNSEEN.sub("", text).split()) for path, text in rtl.generate(design, "sweep").items()}
     sources = {path: text for path, text in files.items() if path.split("/")[0] in ("src", "rom")}
     units = {path: text for path, text in files.items() if path.startswith("lib/")}
     while used := {path for path in units if any(Path(path).stem in text for text in sources.values())}:

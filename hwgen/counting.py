@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What LUTs and flip-flops are used for, and DSPs and block RAM, as the cost model counts them in a unit."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwgen import mapping
+from hwgen.backends.sv import index_bits
+from hwgen.mapping import Memory
+from hwgen.quantizer import IntArray
+
+# LUTs and flip-flops of each structure as its logic suggests; the fit finds what Yosys makes of it.
+EXPECTED: dict[str, dict[str, float]] = {
+    "lut": {
+        "accumulator": 1.0,  # bits of accumulators, with the choice of where they start
+        "adder": 1.0,  # bits of adder trees, without those that DSPs add
+        "clamp": 1.0,  # bits of codes that are limited, and a third of the bits above
+        "compare": 1.0,  # bits of comparisons of threshold searches
+        "constants": 1.0,  # LUTs of the constants of channels
+        "constant multiplier": 1.0,  # bits of adders of a product with a constant
+        "counter": 1.0,  # bits of counters
+        "design": 0.0,  # one for each design: what is counted nowhere else
+        "digit": 1.0,  # bits of products with a number of two bits
+        "multiplier": 1.7,  # bits of adders of a product in LUTs
+        "ram": 1.0,  # LUTs of memories that are written: exact
+        "rom": 1.0,  # LUTs of different columns of read-only memories of up to 64 words
+        "deep rom": 1.3,  # and of more, which multiplexers join, or more LUTs
+        "rounding": 0.4,  # bits of adders of shift forms
+        "select": 1.0,  # bits of choices of two
+        "shift register": 1.0,  # LUTs of delays
+        "sign": 1.0,  # bits of products with +1 or -1
+        "state select": 1.0,  # LUTs that choose the codes of h for the tile
+        "state write": 1.0,  # groups of units, for each copy of the state
+        "step adder": 1.0,  # bits of other adders of step functions and products
+        "threshold": 1.0,  # LUTs of threshold memories beyond 16 words
+    },
+    "ff": {
+        "absorbed": 0.0,  # bits of registers that DSPs have
+        "accumulator": 1.0,
+        "adder": 1.0,
+        "code": 1.0,  # bits behind step functions
+        "constants": 1.0,
+        "counter": 1.0,
+        "delay": 1.0,  # bits of delays too short for shift registers
+        "design": 0.0,
+        "flag": 1.0,
+        "operand": 1.0,
+        "product": 1.0,  # bits behind products in LUTs
+        "read": 1.0,  # bits of words that were read
+        "state": 1.0,  # bits of h, twice
+        "step": 1.0,  # bits within step functions
+    },
+}
+# Operands of the multipliers of a DSP, signed, without those of DSPs that take a part of a wider operand.
+_MULTIPLIERS = {"xc7": (25, 18), "xcup": (27, 18)}
+_PART_BITS = 17
+# Delays of so many stages become shift registers in LUTs, of 32 stages each.
+_SHIFT_REGISTER = 3
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of a design: DSPs and halves of block RAM, and counts of what its LUTs and flip-flops are made of."""
+
+    name: str
+    dsp: int
+    halves: int
+    lut: Mapping[str, float]
+    ff: Mapping[str, float]
+
+
+class Count:
+    """Collects the structures of one unit."""
+
+    def __init__(self, name: str, flow: str) -> None:
+        self.name, self.flow = name, flow
+        self.dsp = self.halves = 0
+        self.products: set[object] = set()
+        self.lut: defaultdict[str, float] = defaultdict(float)
+        self.ff: defaultdict[str, float] = defaultdict(float)
+
+    def unit(self) -> Unit:
+        """What was counted."""
+        return Unit(self.name, self.dsp, self.halves, dict(self.lut), dict(self.ff))
+
+    def delay(self, bits: int, stages: int) -> None:
+        """hwgen_delay: registers, or shift registers of LUTs."""
+        if stages >= _SHIFT_REGISTER:
+            self.lut["shift register"] += bits * -(-stages // 32)
+        else:
+            self.ff["delay"] += bits * stages
+
+    def flag(self, stages: int) -> None:
+        """hwgen_flag_delay: each stage is reset, which shift registers cannot be."""
+        self.ff["flag"] += stages
+
+    def counter(self, *counts: int) -> None:
+        """Counters from 0 to below each count."""
+        bits = sum(index_bits(count) for count in counts)
+        self.lut["counter"] += bits
+        self.ff["counter"] += bits
+
+    def seen(self, product: object) -> bool:
+        """Whether the same product of a signal and a constant was counted before: synthesis merges them."""
+        known = product in self.products
+        self.products.add(product)
+        return known
+
+    def multiplier(self, left: int, right: int, times: int = 1) -> None:
+        """hwgen_multiply in LUTs: by two bits in one adder, by more in one for each bit but the highest."""
+        self.lut["digit" if right == 2 else "multiplier"] += times * (left + 1) * (right - 1)
+
+    def ram(self, memory: Memory) -> None:
+        """A memory that is written, with a registered read."""
+        if memory.block:
+            self.halves += mapping.block_ram_halves(memory.words, memory.bits, written=True)
+        elif memory.words > 1:
+            self.lut["ram"] += mapping.ram_luts(memory.words, memory.bits)
+            self.ff["read"] += memory.bits
+        else:
+            self.ff["read"] += 2 * memory.bits
+
+    def rom(self, memory: Memory, words: IntArray, bits: int, stages: int, absorbed: bool = False) -> None:
+        """hwgen_rom with contents [words, lanes] of ``bits`` a lane; ``absorbed`` registers stand in DSPs."""
+        columns = varying_columns(words, bits)
+        if memory.block:
+            self.halves += mapping.block_ram_halves(memory.words, columns.shape[1], written=False)
+        else:
+            columns = np.unique(columns, axis=1)
+            # A LUT for each 64 words of a column, unless they are all the same.
+            blocks = [columns[i : i + 64] for i in range(0, len(columns), 64)]
+            luts = sum(int((block != block[0]).any(axis=0).sum()) for block in blocks)
+            self.lut["rom" if memory.words <= 64 else "deep rom"] += luts
+        self.ff["absorbed" if absorbed else "read"] += (stages - memory.block) * columns.shape[1]
+
+
+def dsp_slices(left: int, right: int, flow: str = "xc7") -> int:
+    """DSPs of a product of signed numbers of so many bits, once it is given to DSPs."""
+    wide, narrow = max(left, right), min(left, right)
+    if narrow < 2 or wide + narrow < mapping.DSP_PRODUCT_BITS:
+        return 0
+    limits = zip((wide, narrow), _MULTIPLIERS[flow], strict=True)
+    return math.prod(1 + max(0, -(-(bits - limit) // _PART_BITS)) for bits, limit in limits)
+
+
+def varying_columns(words: IntArray, bits: int) -> NDArray[np.bool_]:
+    """The bits of a memory [words, lanes] that are not the same in all words, [words, bits]: others are not stored."""
+    found = (words[:, :, np.newaxis] >> np.arange(bits) & 1).astype(bool).reshape(len(words), -1)
+    return found[:, (found != found[0]).any(axis=0)]

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the elementwise part of a design is made of: step functions, products, delays, one law for each static unit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwgen import mapping
+from hwgen.backends.rtl_unit import UnitBuilder
+from hwgen.backends.sv import Instance, index_bits
+from hwgen.counting import Count, Unit, dsp_slices, varying_columns
+from hwgen.forms import MultiplyForm, SearchForm, ShiftForm, TableForm
+from hwgen.mapping import LIMB_BITS, Memory
+from hwgen.quantizer import RoundingMode
+from hwgen.rtl_timing import Timeline
+
+
+def _step_multiply(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+    assert instance.certified is not None
+    form = instance.certified.form
+    assert isinstance(form, MultiplyForm)
+    value, bits, total = p["ValueBits"], p["MultiplierBits"], p["TotalBits"]
+    wide = bits > LIMB_BITS + 1
+    widths = [LIMB_BITS + 1, bits - LIMB_BITS] if wide else [bits]
+    constant = None
+    if len(form.multiplier) == 1 or times.groups == 1:
+        constant = int(form.multiplier[lane % len(form.multiplier)])
+        limbs = mapping.limbs(constant, bits)
+        widths = [mapping.odd_bits(limb) for limb in limbs]
+    count.ff["operand"] += value * p["InputStages"]
+    slices = 0
+    for index, width in enumerate(widths):
+        if constant is not None and count.seen((lane, _source(instance, times), value, limbs[index])):
+            continue
+        if p["HighDsp" if index else "Dsp"]:
+            slices += dsp_slices(value, width, count.flow)
+        elif constant is None:
+            count.multiplier(value, width)
+            count.ff["product"] += (value + width) * p["ProductStages"]
+        elif limbs[index]:
+            count.lut["constant multiplier"] += value * (limbs[index].bit_count() - 1)
+            count.ff["product"] += (value + max(width - 1, 0)) * p["ProductStages"]
+    count.dsp += slices
+    rest = total - p["Shift"]
+    if not slices:
+        count.lut["step adder"] += total
+    count.ff["absorbed" if slices and not wide else "step"] += rest * p["SumStages"]
+    _clamp(count, rest, p)
+
+
+def _source(instance: Instance, times: Timeline) -> str:
+    """The signal that a step function reads; gates that come one after the other on a lane read the same total."""
+    name = dict(instance.ports)["value_i"]
+    gate, total, _ = name.partition("_total")
+    return f"total {times.gates[gate].lane}" if total else name
+
+
+def _step_shift(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+    assert instance.certified is not None
+    form = instance.certified.form
+    assert isinstance(form, ShiftForm)
+    total, cut = p["TotalBits"], max(form.shift, 0)
+    adders = int((form.offset != 0).any()) + int(cut > 0 and form.rounding is not RoundingMode.FLOOR)
+    count.lut["rounding"] += total * adders
+    count.ff["step"] += total * p["SumStages"]
+    _clamp(count, total - cut, p)
+
+
+def _clamp(count: Count, bits: int, p: dict[str, int]) -> None:
+    count.lut["clamp"] += p["CodeBits"] + max(0, bits - p["CodeBits"]) / 3
+    count.ff["code"] += p["CodeBits"] * p["OutputStages"]
+
+
+def _step_search(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+    assert instance.certified is not None
+    form = instance.certified.form
+    assert isinstance(form, SearchForm)
+    nodes = form.nodes()
+    nodes = nodes[lane :: times.design.units] if len(nodes) > 1 else nodes
+    levels, parts = form.levels, p["Stages"] + 1 - p["OutputRegister"]
+    bits, rows = p["ThresholdBits"], p["Rows"]
+    row_bits = index_bits(rows) if rows > 1 else 0
+    registered = False
+    for level in range(1, levels + 1):
+        words = rows << (level - 1)
+        columns = varying_columns(nodes[:, 1 << (level - 1) : 1 << level].reshape(-1, 1), bits)
+        columns = np.unique(columns, axis=1).shape[1]
+        count.lut["compare"] += bits / 3 if words == 1 else bits
+        # The comparison takes up to four bits of address; more make the memory one of its own.
+        count.lut["threshold"] += mapping.rom_luts(words, columns) if words > 16 else 0
+        # Behind a register it is the threshold that is registered, not its address alone.
+        count.ff["step"] += columns if registered else 0
+        registered = level * parts // levels > (level - 1) * parts // levels
+        if registered and level < levels:
+            count.ff["step"] += level + p["ValueBits"] + row_bits
+        elif registered:
+            count.ff["code"] += level * p["OutputRegister"]
+    count.lut["clamp"] += p["CodeBits"]
+
+
+def _step_table(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+    assert instance.certified is not None
+    form = instance.certified.form
+    assert isinstance(form, TableForm)
+    rows = form.table[lane :: times.design.units] if len(form.table) > 1 else form.table
+    words = p["Rows"] << index_bits(rows.shape[1])
+    count.rom(Memory(words, p["CodeBits"], False, bool(p["Block"])), rows.reshape(-1, 1), p["CodeBits"], p["Stages"])
+    # The address is value - lo: an inverted sign, or a part of the memory's own LUTs, or an adder.
+    if -form.lo & (-form.lo - 1) and p["ValueBits"] > 6:
+        count.lut["step adder"] += p["ValueBits"]
+
+
+def _product(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+    left, right = p["LeftBits"] + (p["LeftZero"] != 0), p["RightBits"] + (p["RightZero"] != 0)
+    count.lut["step adder"] += left * (p["LeftZero"] != 0) + right * (p["RightZero"] != 0)
+    if p["Dsp"]:
+        count.dsp += dsp_slices(left, right, count.flow)
+    else:
+        count.multiplier(left, right)
+        count.ff["product"] += p["ProductBits"] * p["Stages"]
+
+
+def _constants(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+    if p["Depth"] > 1:
+        assert instance.contents is not None
+        values = instance.contents[lane :: times.design.units, np.newaxis]
+        columns = np.unique(varying_columns(values, p["Width"]), axis=1).shape[1]
+        count.lut["constants"] += mapping.rom_luts(p["Depth"], columns)
+        # The register of a multiplier is one of its DSP.
+        count.ff["absorbed" if instance.name.endswith("_multiplier") else "constants"] += columns
+
+
+def _delay(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+    count.delay(p["Width"], p["Stages"])
+
+
+def _hold(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+    count.flag(p["Delay"])
+    count.ff["step"] += p["Width"]
+
+
+_LAWS = {
+    "hwgen_step_multiply": _step_multiply,
+    "hwgen_step_shift": _step_shift,
+    "hwgen_step_search": _step_search,
+    "hwgen_step_table": _step_table,
+    "hwgen_product": _product,
+    "hwgen_constants": _constants,
+    "hwgen_delay": _delay,
+    "hwgen_hold": _hold,
+}
+
+
+def elementwise(times: Timeline, flow: str) -> Unit:
+    """Step functions and products of all hidden units that work side by side."""
+    builder = UnitBuilder(times.design, times)
+    builder.build()
+    count = Count("elementwise", flow)
+    for lane in range(times.design.units):
+        for instance in builder.instances():
+            numbers = {name: value for name, value in instance.parameters if isinstance(value, int)}
+            _LAWS[instance.module](count, numbers, instance, times, lane)
+        count.lut["step adder"] += builder.sum_bits
+    return count.unit()
