@@ -41,14 +41,14 @@ def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(hwgen.__version__, prog_name="hwgen")
 def main() -> None:
-    r"""Quantized recurrent networks to FPGA hardware, exactly.
+    """Quantized recurrent networks to FPGA hardware, exactly.
 
     \b
     hwgen inspect model.onnx                 what is in the model, what will be generated
     hwgen build model.onnx -o project        an HLS project for it
     hwgen verify project                     reference = integer model = simulations, in every code
     hwgen lower model.onnx -o lowered.onnx   the same integers as standard ONNX, for onnxruntime
-    """
+    """  # noqa: D301 - click wants the character itself: it keeps lines as they are
 
 
 @main.command(epilog="Example: hwgen inspect model.onnx")

@@ -37,6 +37,11 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"Example: hwgen {command}" in result.output
 
 
+def test_help_keeps_one_command_to_a_line() -> None:
+    lines = [line.strip() for line in call("--help").output.splitlines()]
+    assert any(line.startswith("hwgen inspect model.onnx ") and line.endswith("generated") for line in lines)
+
+
 def test_inspect_shows_the_model_and_what_would_be_generated() -> None:
     text = call("inspect", VOWELS).output
     for expected in ("12 inputs, 32 units", "5,632 weights", "forget gate, sigmoid", "proven", "int8"):

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from brevitas import nn as qnn
-from brevitas.core.restrict_val import RestrictValueType
 from brevitas.export import export_qonnx
 from brevitas.quant import (
     Int8ActPerTensorFixedPoint,
@@ -43,13 +43,10 @@ POWERS = {
     "tanh_quant": Int8ActPerTensorFixedPoint,
     "cell_state_quant": Int8ActPerTensorFixedPoint,
 }
-ACTIVATION = {"act_quant": Int8ActPerTensorFixedPoint}
 
 
-class Relu(Uint8ActPerTensorFixedPoint):
-    """Unsigned codes with a range that need not be learned."""
-
-    restrict_scaling_type = RestrictValueType.POWER_OF_TWO
+def identity() -> qnn.QuantIdentity:
+    return qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint)
 
 
 def lstm(inputs: int = FEATURES, hidden: int = HIDDEN, **options: Any) -> qnn.QuantLSTM:
@@ -95,7 +92,7 @@ def dense(bidirectional: bool = True) -> dict[str, torch.nn.Module]:
     return {
         "lstm": lstm(bidirectional=bidirectional),
         "hidden": linear(HIDDEN * (1 + bidirectional), 10),
-        "relu": qnn.QuantReLU(act_quant=Relu),
+        "relu": qnn.QuantReLU(act_quant=Uint8ActPerTensorFixedPoint),
         "out": small_bias(linear(10, 4)),
     }
 
@@ -126,11 +123,36 @@ MODELS: dict[str, Callable[[], tuple[torch.nn.Module, int]]] = {
         1,
     ),
     "a step from the first": lambda: (Model(lambda m, x: m["lstm"](x)[0][2], lstm=lstm(num_layers=2)), 1),
+    "a quantizer in front": lambda: (
+        Model(lambda m, x: m["lstm"](m["in"](x))[0], **{"in": identity(), "lstm": lstm()}),
+        1,
+    ),
+    "relu in front": lambda: (
+        Model(lambda m, x: m["lstm"](torch.relu(m["in"](x)))[0], **{"in": identity(), "lstm": lstm()}),
+        1,
+    ),
+    "slices": lambda: (
+        Model(lambda m, x: (lambda y: (y[-1:], m["out"](y[1:2])))(m["lstm"](x)[0]), lstm=lstm(), out=linear(HIDDEN, 3)),
+        1,
+    ),
+    "transposed": lambda: (Model(lambda m, x: m["lstm"](x.transpose(0, 1))[0].transpose(0, 1), lstm=lstm()), 1),
+    "reshaped": lambda: (
+        Model(lambda m, x: m["out"](m["lstm"](x)[1][0].reshape(-1, HIDDEN)), lstm=lstm(), out=linear(HIDDEN, 3)),
+        1,
+    ),
+    "flattened": lambda: (
+        Model(lambda m, x: m["out"](torch.flatten(m["lstm"](x)[0][-1], 1)), lstm=lstm(), out=linear(HIDDEN, 3)),
+        1,
+    ),
+    "sums shown twice": lambda: (
+        Model(lambda m, x: (lambda y: (y, y[-1]))(m["out"](m["lstm"](x)[0])), lstm=lstm(), out=linear(HIDDEN, 3)),
+        1,
+    ),
     "two blocks": lambda: (
         Model(
             two_blocks,
             first=lstm(batch_first=True),
-            between=qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint),
+            between=identity(),
             second=lstm(HIDDEN, 4, batch_first=True),
         ),
         1,
@@ -139,9 +161,9 @@ MODELS: dict[str, Callable[[], tuple[torch.nn.Module, int]]] = {
         Model(
             lambda m, x: m["lstm"](m["mid"](m["front"](m["in"](x))))[0],
             **{
-                "in": qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint),
+                "in": identity(),
                 "front": linear(FEATURES, 7),
-                "mid": qnn.QuantReLU(act_quant=Relu),
+                "mid": qnn.QuantReLU(act_quant=Uint8ActPerTensorFixedPoint),
                 "lstm": lstm(7),
             },
         ),
@@ -206,6 +228,31 @@ def test_layers_are_what_the_model_has(tmp_path: Path) -> None:
     layers = hwgen.load(tmp_path / "both.onnx").layers
     assert [type(layer) for layer in layers] == [LstmLayer, LstmLayer, ConcatLayer] * 2
     assert [layer.reverse for layer in layers if isinstance(layer, LstmLayer)] == [False, True, False, True]
+
+
+def test_names_that_a_file_uses_twice_are_told_apart(tmp_path: Path) -> None:
+    """Nodes may be called like tensors, and like each other: values must not take each other's place."""
+    _, (x,) = export("two layers", tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    name = hwgen.load(tmp_path / "model.onnx").inputs[0].name
+    for node in model.graph.node:
+        node.name = name
+    onnx.save(model, tmp_path / "renamed.onnx")
+    results = [hwgen.load(tmp_path / file).run({name: x.numpy()}) for file in ("model.onnx", "renamed.onnx")]
+    for output, values in results[0].items():
+        np.testing.assert_array_equal(values, results[1][output])
+
+
+def test_what_is_not_read_is_named_where_it_stands(tmp_path: Path) -> None:
+    export("head on every step", tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    cell = next(node for node in model.graph.node if node.op_type == "QuantLSTMCell")
+    model.graph.node.append(onnx.helper.make_node("Softplus", [cell.output[0]], ["soft"], name="middle"))
+    reader = next(node for node in model.graph.node if node.op_type == "MatMul")
+    reader.input[0] = "soft"
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(UnsupportedError, match=r"'soft' comes from Softplus 'middle', which hwgen does not read"):
+        hwgen.load(tmp_path / "model.onnx")
 
 
 def test_hardware_of_several_layers_is_refused_for_now(tmp_path: Path) -> None:

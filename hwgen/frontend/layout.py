@@ -58,6 +58,12 @@ class Layouts:
             if known not in _ROLES:
                 self._roles[axis] = role
 
+    def declared_length(self, axis: str) -> int | None:
+        """The declared length of an axis of a graph input; None if it is free, or no such axis."""
+        name, _, place = axis.rpartition(".")
+        shape = self._graph.shape(name) if name in self._graph.inputs else None
+        return None if shape is None or not place.isdecimal() else shape[int(place)]
+
     def parts(self, name: str, used: tuple[int, ...]) -> int:
         """How many entries an axis of PARTS of a graph input has."""
         shape = self._graph.shape(name)

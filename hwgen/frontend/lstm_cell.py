@@ -61,9 +61,9 @@ class _Cell:
 
 
 def read_cell(
-    graph: Graph, node: onnx.NodeProto, take_sequence: TakeSequence, take_state: TakeState
+    graph: Graph, node: onnx.NodeProto, name: str, take_sequence: TakeSequence, take_state: TakeState
 ) -> tuple[LstmLayer, tuple[str, ...]]:
-    """Read one QuantLSTMCell: the layer, and the axes of its sequences."""
+    """Read one QuantLSTMCell: the layer, which is called ``name``, and the axes of its sequences."""
     label = node_label(node)
     if len(node.input) != _INPUT_COUNT:
         raise ModelError(f"{label}: must have {_INPUT_COUNT} inputs, not {len(node.input)}")
@@ -78,7 +78,7 @@ def read_cell(
     if output.channels > 1:
         raise UnsupportedError(f"{label}: output needs one scale per tensor, not {output.channels}")
     layer = LstmLayer(
-        name=node.name or node.output[0],
+        name=name,
         input_size=input_size,
         hidden_size=hidden_size,
         gates=tuple(_gate(cell, name) for name in _GATES if not (coupled and name == "forget")),

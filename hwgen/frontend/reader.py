@@ -46,6 +46,9 @@ class Reader:
         self.layouts = Layouts(graph)
         self.values: dict[str, Value] = {}
         self._fed: dict[str, list[tuple[Wire, int]]] = {}
+        self._taken = set(graph.inputs)
+        # Wires of dense layers whose sums are wanted as they are.
+        self._sums: dict[str, Wire] = {}
         self._handlers: dict[str, Callable[[onnx.NodeProto], None]] = {
             "QuantLSTMCell": self._cell,
             "MatMul": self._matmul,
@@ -107,14 +110,23 @@ class Reader:
     def _value(self, tensor: str, label: str) -> Value:
         value = self.values.get(self.graph.origin(tensor))
         if value is None:
-            node = self.graph.producer(tensor)
-            if node is None or node.op_type in self._handlers:
+            node = self._unread(tensor)
+            if node is None:
                 raise UnsupportedError(f"{label}: {printable(tensor)} must depend on a graph input")
             raise UnsupportedError(
-                f"{label}: {printable(tensor)} comes from {node_label(node)}, which hwgen does not read; it reads "
-                f"{', '.join(sorted(self._handlers))}"
+                f"{label}: {printable(node.output[0])} comes from {node_label(node)}, which hwgen does not read; "
+                f"it reads {', '.join(sorted(self._handlers))}"
             )
         return value.with_axes(tuple(map(self.layouts.role, value.axes)))
+
+    def _unread(self, tensor: str) -> onnx.NodeProto | None:
+        """The node of an operator that is not read, for which nothing is known of ``tensor``."""
+        node = self.graph.producer(tensor)
+        while node is not None and node.op_type in self._handlers:
+            inputs = (name for name in node.input if name and self.graph.origin(name) not in self.values)
+            missing = next((name for name in inputs if self.graph.depends_on_input(name)), None)
+            node = None if missing is None else self.graph.producer(missing)
+        return node
 
     def _quantized(self, tensor: str, what: str, label: str) -> tuple[Wire, tuple[str, ...]]:
         """The wire behind a tensor that a layer computes with, and its axes."""
@@ -135,7 +147,16 @@ class Reader:
         return wire, value.axes
 
     def _name(self, node: onnx.NodeProto) -> str:
-        return node.name or node.output[0]
+        return self._unique(node.name or node.output[0])
+
+    def _unique(self, name: str) -> str:
+        """``name``, or with a number behind it: names of nodes and of tensors may be equal in a file."""
+        found, number = name, 1
+        while found in self._taken:
+            number += 1
+            found = f"{name}#{number}"
+        self._taken.add(found)
+        return found
 
     def _emit(self, node: onnx.NodeProto, layer: Layer, axes: tuple[str, ...]) -> None:
         """Add a layer of one wire."""
@@ -148,8 +169,8 @@ class Reader:
             raise UnsupportedError(f"{label} is graph input {printable(value.graph_input)} itself, unquantized")
         if value.stack and value.activation is Activation.RELU:
             # What it leaves is among the values of the quantizer before it.
-            source = value.stack[0]
-            layer = QuantizeLayer(name, source, Requantization(Activation.RELU, source.quantizer))
+            source = self._declared(value, label)
+            layer = QuantizeLayer(self._unique(name), source, Requantization(Activation.RELU, source.quantizer))
             self.layers.append(layer)
             return layer.wires[0]
         if value.activation is not Activation.IDENTITY:
@@ -160,12 +181,15 @@ class Reader:
         if value.dense is None:
             return value.stack[0]
         dense = value.dense
+        if dense.name in self._sums:
+            return self._sums[dense.name]
         scale = dense.source.quantizer.exact_scale(0)
         rows = range(len(dense.weight.codes))
         units = [dense.weight.quantizer.exact_scale(row) * scale for row in rows]
         quantizer = Quantizer(tuple(map(float, units)) if len(set(units)) > 1 else (float(units[0]),), (0,), _SUMS)
-        wire = Wire(name, len(rows), dense.source.per_step, quantizer, _rest(dense, units))
+        wire = Wire(self._unique(name), len(rows), dense.source.per_step, quantizer, _rest(dense, units))
         self.layers.append(DenseLayer(dense.name, dense.source, dense.weight, dense.bias, None, wire))
+        self._sums[dense.name] = wire
         return wire
 
     # Quantizers and activations.
@@ -182,8 +206,24 @@ class Reader:
         elif value.activation is Activation.IDENTITY and value.stack[0].quantizer == quantizer:
             self.values[node.output[0]] = value
         else:
+            source = self._declared(value, label)
             step = Requantization(value.activation, quantizer)
-            self._emit(node, QuantizeLayer(self._name(node), value.stack[0], step), value.axes)
+            self._emit(node, QuantizeLayer(self._name(node), source, step), value.axes)
+
+    def _declared(self, value: Value, label: str) -> Wire:
+        """The wire of a value; if no layer has said how wide it is, the declared shape of its graph input does."""
+        wire = value.stack[0]
+        if wire.features:
+            return wire
+        name = next(name for name, fed in self._fed.items() if any(known == wire for known, _ in fed))
+        axes = self.values[name].axes
+        known = [axis for axis in axes if self.layouts.role(axis) == FEATURES]
+        features = self.layouts.declared_length(*known or value.axes[-1:])
+        if features is None:
+            raise UnsupportedError(
+                f"{label}: the shape of graph input {printable(name)} must say how many features it has"
+            )
+        return self._sized(wire, features, label)
 
     def _dense_layer(self, node: onnx.NodeProto, value: Value, dense: Dense, quantizer: Quantizer) -> DenseLayer:
         if value.activation not in (Activation.IDENTITY, Activation.RELU):
@@ -205,7 +245,7 @@ class Reader:
         known = next((wire for wire, part in fed if (wire.quantizer, part) == (quantizer, value.part)), None)
         if known is None:
             # Whether it is a sequence, and how wide, is known when a layer takes it.
-            known = Wire(name if not fed else f"{name}.{len(fed)}", 0, len(value.axes) == 3, quantizer)
+            known = Wire(self._unique(name) if fed else name, 0, len(value.axes) == 3, quantizer)
             fed.append((known, value.part))
         return Value(value.axes, stack=(known,))
 
@@ -218,7 +258,7 @@ class Reader:
     # Layers.
 
     def _cell(self, node: onnx.NodeProto) -> None:
-        layer, order = read_cell(self.graph, node, self._take_sequence, self._take_state)
+        layer, order = read_cell(self.graph, node, self._name(node), self._take_sequence, self._take_state)
         self.layers.append(layer)
         for name, wire in zip(node.output, layer.wires, strict=False):
             if name:
@@ -312,7 +352,7 @@ class Reader:
             raise UnsupportedError(f"{label}: hwgen reads ArgMax along the features alone, not along axis {axis}")
         if attribute_value(node, "select_last_index", default=0):
             raise UnsupportedError(f"{label}: select_last_index must be 0")
-        wire = self._close(value, f"{self._name(node)}.argument", label)
+        wire = self._close(value, f"{node_label(node)}, argument", label)
         if len(wire.quantizer.scale) > 1:
             raise UnsupportedError(f"{label}: its arguments need one scale, not {len(wire.quantizer.scale)}")
         axes = list(value.axes)
@@ -383,7 +423,7 @@ class Reader:
         elif role == PARTS and -len(value.stack) <= index < len(value.stack):
             self.values[node.output[0]] = Value(rest, stack=(value.stack[index],))
         elif role == TIME:
-            wire = self._close(value, f"{self._name(node)}.source", label)
+            wire = self._close(value, f"{node_label(node)}, source", label)
             self._emit(node, SelectLayer(self._name(node), wire, index), rest)
         else:
             raise UnsupportedError(

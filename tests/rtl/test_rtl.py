@@ -61,6 +61,12 @@ class Run:
         return int(found[1])
 
     @property
+    def codes(self) -> int:
+        found = re.search(r"(\d+) codes compared", self.text)
+        assert found, self.text
+        return int(found[1])
+
+    @property
     def ports(self) -> dict[str, tuple[int, int]]:
         beats = re.findall(r"(\w+): first beat in cycle (-?\d+), last beat in cycle (-?\d+)", self.text)
         return {name: (int(first), int(last)) for name, first, last in beats}
@@ -84,10 +90,10 @@ def generate(case: Case, folder: Path, count: int = 40) -> tuple[Schedule, vecto
     return design, sequences
 
 
-def compile_harness(folder: Path) -> None:
+def compile_harness(folder: Path, optimize: str = "-O0") -> None:
     """Verilator, with all of its warnings as errors."""
     result = subprocess.run(
-        ["make", "build/Vtop", "OPTIMIZE=-O0"],
+        ["make", "build/Vtop", f"OPTIMIZE={optimize}"],
         cwd=folder,
         env=environment(),
         capture_output=True,
@@ -159,6 +165,18 @@ def test_codes_and_cycles(case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", MATRIX, ids=str)
 def test_codes_and_cycles_of_all_option_sets(case: Case, tmp_path: Path) -> None:
     check(case, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("stall", ["0", "20"])
+def test_millions_of_codes(stall: str, tmp_path: Path) -> None:
+    # Without and with stalls, together more than ten million codes.
+    case = Case("default", (80, 10, 80, 20))
+    generate(case, tmp_path, count=35_000)
+    compile_harness(tmp_path, optimize="-O2")
+    run = simulate(tmp_path, "--stall", stall)
+    assert (run.status, run.mismatches) == (0, 0), run.text
+    assert run.codes >= 5_000_000
 
 
 def test_depth_of_the_recurrent_loop() -> None:
