@@ -14,11 +14,15 @@ __version__ = "0.1.0"
 
 # Eager, since the function ``schedule`` must win over the module of the same name.
 from hwgen.api import Project, build, lower, open_project
+from hwgen.dataflow import Dataflow
+from hwgen.folding import Folding
 from hwgen.frontend import load
 from hwgen.network import Network
-from hwgen.schedule import Folding, Schedule, schedule
+from hwgen.planning import schedule
+from hwgen.schedule import Schedule
 
 __all__ = [
+    "Dataflow",
     "Folding",
     "Network",
     "Project",

@@ -119,8 +119,8 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
 @_json_option
 def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     """Generate a hardware project."""
+    from hwgen.folding import Folding
     from hwgen.report import print_build
-    from hwgen.schedule import Folding
 
     folding, outputs = options["folding"], options["outputs"]
     with _err.status("lowering and certifying"):

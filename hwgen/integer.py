@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -192,19 +193,26 @@ def _given(state: IntArray | None, initial: IntArray | None) -> IntArray:
     return initial if state is None else state  # type: ignore[return-value]
 
 
-def certificate(cell: IntegerCell) -> dict[str, object]:
+class HasSteps(Protocol):
+    """Whatever has step functions."""
+
+    def steps(self) -> Iterator[tuple[str, Certified]]:
+        """Each with its place."""
+
+
+def certificate(model: HasSteps) -> dict[str, object]:
     """What is proven about every step function, as plain data for certificate.json."""
     return {
         "claim": "each form equals its step function on the whole domain: both sides of every threshold compared",
-        "steps": [_certificate_entry(certified) for _, certified in cell.steps()],
-        "all_proven": all(certified.proof.holds for _, certified in cell.steps()),
+        "steps": [_certificate_entry(name, certified) for name, certified in model.steps()],
+        "all_proven": all(certified.proof.holds for _, certified in model.steps()),
     }
 
 
-def _certificate_entry(certified: Certified) -> dict[str, object]:
+def _certificate_entry(name: str, certified: Certified) -> dict[str, object]:
     step, form, proof = certified.step, certified.form, certified.proof
     return {
-        "name": step.name,
+        "name": name,
         "form": form.kind,
         "parameters": form_parameters(certified),
         "domain": [step.lo, step.hi],
@@ -262,7 +270,7 @@ def to_json(cell: IntegerCell) -> str:
                     ("output", cell.output_product),
                 )
             },
-            "steps": [_certificate_entry(certified) for _, certified in cell.steps()],
+            "steps": [_certificate_entry(name, certified) for name, certified in cell.steps()],
         },
         indent=1,
     )

@@ -38,6 +38,16 @@ class CellStage:
     wires: tuple[str, str, str]
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the wires that it reads."""
+        return tuple(name for name in (self.source, self.initial_hidden, self.initial_cell) if name is not None)
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Names of the wires that it gives."""
+        return self.wires
+
+    @property
     def name(self) -> str:
         """Name of the layer."""
         return self.cell.name
@@ -65,6 +75,16 @@ class RnnStage:
     source: str
     initial_hidden: str | None
     wires: tuple[str, str]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the wires that it reads."""
+        return tuple(name for name in (self.source, self.initial_hidden) if name is not None)
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Names of the wires that it gives."""
+        return self.wires
 
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Its step functions."""
@@ -103,6 +123,16 @@ class DenseStage:
     step: Certified | None
     wire: str
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the wires that it reads."""
+        return (self.source,)
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Names of the wires that it gives."""
+        return (self.wire,)
+
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Its step functions."""
         return iter(() if self.step is None else ((self.step.step.name, self.step),))
@@ -122,6 +152,16 @@ class StepStage:
     step: Certified
     wire: str
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the wires that it reads."""
+        return (self.source,)
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Names of the wires that it gives."""
+        return (self.wire,)
+
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Its step function."""
         return iter(((self.step.step.name, self.step),))
@@ -138,6 +178,16 @@ class ConcatStage:
     name: str
     sources: tuple[str, ...]
     wire: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the wires that it reads."""
+        return self.sources
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Names of the wires that it gives."""
+        return (self.wire,)
 
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """It has no step function."""
@@ -156,6 +206,16 @@ class SelectStage:
     source: str
     index: int
     wire: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the wires that it reads."""
+        return (self.source,)
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Names of the wires that it gives."""
+        return (self.wire,)
 
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """It has no step function."""
@@ -177,6 +237,16 @@ class ArgmaxStage:
     source: str
     rank: IntArray
     wire: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the wires that it reads."""
+        return (self.source,)
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Names of the wires that it gives."""
+        return (self.wire,)
 
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """It has no step function."""

@@ -17,8 +17,9 @@ from hwgen import cost, frontend, integer, vectors
 from hwgen.backends import hls, rtl
 from hwgen.backends.naming import comment, top_name
 from hwgen.errors import ConfigError, printable
+from hwgen.folding import Folding
 from hwgen.rtl_timing import timeline
-from hwgen.schedule import Folding, Schedule, schedule
+from hwgen.schedule import Schedule, schedule
 
 MANIFEST = "hwgen.json"
 BACKENDS = ("hls", "rtl")

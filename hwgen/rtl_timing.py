@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm
-from hwgen.schedule import Schedule
+from hwgen.schedule import FoldedProduct, Schedule
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,17 @@ def output_register(certified: Certified, registers: Registers) -> int:
 def tree_stages(simd: int, registers: Registers) -> int:
     """Registers within the adder tree of a row; the accumulator behind it is the last of its adders."""
     return -(-(math.ceil(math.log2(simd)) + 1) // registers.adders) - 1
+
+
+def product_latency(simd: int, registers: Registers) -> int:
+    """Cycles from a tile of a product that runs ahead of others to its sums."""
+    return registers.weight + registers.product + tree_stages(simd, registers) + 1
+
+
+def dense_vectors(product: FoldedProduct, step: Certified | None, registers: Registers) -> int:
+    """Vectors that the output of a dense layer buffers: as many as are on their way at full rate, at least two."""
+    behind = product_latency(product.simd, registers) + (0 if step is None else latency(step, registers))
+    return max(2, -(-(product.cycles + behind + 2) // product.cycles))
 
 
 @dataclass(frozen=True)
@@ -294,7 +305,7 @@ class Timeline:
     @property
     def input_latency(self) -> int:
         """Cycles from an input tile to its sums."""
-        return self.operand + self.registers.product + self.input_tree + 1
+        return product_latency(self.design.input_product.simd, self.registers)
 
     @property
     def interval(self) -> int:

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "hwgen"
 # A module imports only from lines above its own, or from its own folder.
 LAYERS = (
     ("errors",),
-    ("resources", "toolchain"),
+    ("resources", "toolchain", "naming"),
     ("quantizer",),
     ("layers",),
     ("network",),
@@ -31,8 +31,13 @@ LAYERS = (
     ("lowering",),
     ("host",),
     ("devices",),
+    ("folding",),
     ("schedule",),
+    ("dataflow",),
     ("rtl_timing",),
+    ("rtl_cycles",),
+    ("wiring",),
+    ("planning",),
     ("mapping",),
     ("vectors",),
     ("backends",),

@@ -14,7 +14,7 @@ import hwgen
 from benchmarks.synthesis import fit
 from benchmarks.synthesis.designs import Point
 from hwgen import cost, counting, mapping
-from hwgen.schedule import Folding
+from hwgen.folding import Folding
 
 MODELS = Path(__file__).parent / "models"
 SAMPLES = fit.load()

@@ -11,7 +11,7 @@ import pytest
 from conftest import MODELS
 
 import hwgen
-from hwgen.schedule import Folding, divisors, legal_hidden_pe
+from hwgen.folding import Folding, divisors, legal_hidden_pe
 from hwgen.verify import verify
 
 NAMES = sorted(path.stem for path in MODELS.glob("*.onnx"))

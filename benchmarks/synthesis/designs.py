@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import hwgen
-from hwgen.schedule import Folding, Schedule
+from hwgen.folding import Folding
+from hwgen.schedule import Schedule
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "tests" / "models"

@@ -8,12 +8,13 @@ from fractions import Fraction
 
 import numpy as np
 
+from hwgen.folding import Folding
 from hwgen.forms import Certified, choose
 from hwgen.integer import IntegerCell, IntegerGate, Product
 from hwgen.layers import Activation, Gate, InitialState, LstmLayer, QuantizedTensor, Wire
 from hwgen.network import BATCH, FEATURES, TIME, Network, NetworkInput, NetworkOutput
 from hwgen.quantizer import IntArray, IntegerType, Quantizer, RoundingMode
-from hwgen.schedule import Folding, Schedule, schedule
+from hwgen.schedule import Schedule, schedule
 from hwgen.step import Linear, activation_step, linear_step
 
 INPUTS, UNITS = 2, 4

@@ -16,8 +16,9 @@ import hwgen
 from hwgen import vectors
 from hwgen.cli import main
 from hwgen.errors import ConfigError, ToolError
+from hwgen.folding import Folding
 from hwgen.rtl_timing import Prediction, Timeline, timeline
-from hwgen.schedule import Folding, Schedule
+from hwgen.schedule import Schedule
 from hwgen.verify import protocol, verify
 
 MODELS = Path(__file__).parents[1] / "models"

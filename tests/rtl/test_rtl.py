@@ -16,9 +16,10 @@ import pytest
 from hwgen import frontend, toolchain, vectors
 from hwgen.backends import rtl
 from hwgen.backends.naming import top_name
+from hwgen.folding import Folding
 from hwgen.project import port_files
 from hwgen.rtl_timing import FAST, MEDIUM, SLOW, Registers, Timeline, timeline
-from hwgen.schedule import Folding, Schedule, schedule
+from hwgen.schedule import Schedule, schedule
 
 MODELS = Path(__file__).parents[1] / "models"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "japanese_vowels" / "japanese_vowels.onnx"

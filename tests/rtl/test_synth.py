@@ -14,7 +14,7 @@ import hwgen
 from hwgen import cost, toolchain
 from hwgen.backends.naming import top_name
 from hwgen.errors import ConfigError, ToolError
-from hwgen.schedule import Folding
+from hwgen.folding import Folding
 from hwgen.synth import synthesise, yosys
 
 MODELS = Path(__file__).parents[1] / "models"

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folding: how many rows and columns of each product are computed in one cycle, chosen or derived from a rate."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwgen.errors import ConfigError
+from hwgen.forms import Certified, latency
+from hwgen.integer import IntegerCell
+
+# Multipliers that a design may take when no rate is asked for: what a small device has to spare.
+DEFAULT_MULTIPLIERS = 64
+DEFAULT_CYCLES = 128
+
+
+@dataclass(frozen=True)
+class Folding:
+    """PE rows times SIMD columns a cycle, for the input and for the recurrent product of a layer."""
+
+    input_pe: int
+    input_simd: int
+    hidden_pe: int
+    hidden_simd: int
+
+    def to_dict(self) -> dict[str, dict[str, int]]:
+        """As it stands in a folding file."""
+        return {
+            "input": {"pe": self.input_pe, "simd": self.input_simd},
+            "hidden": {"pe": self.hidden_pe, "simd": self.hidden_simd},
+        }
+
+    @staticmethod
+    def read(path: Path) -> Folding:
+        """Read a folding file; raises ConfigError unless it has the form of folding.json of a project."""
+        try:
+            data = json.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise ConfigError(f"--folding {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise ConfigError(f"--folding {path}: not JSON ({error})") from error
+        return Folding.from_dict(data, f"--folding {path}")
+
+    @staticmethod
+    def from_dict(data: object, label: str = "folding") -> Folding:
+        """The folding that ``to_dict`` wrote."""
+        values = []
+        for product in ("input", "hidden"):
+            for key in ("pe", "simd"):
+                inner = data.get(product) if isinstance(data, Mapping) else None
+                value = inner.get(key) if isinstance(inner, Mapping) else None
+                if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                    raise ConfigError(
+                        f'{label}: must be {{"input": {{"pe": .., "simd": ..}}, "hidden": {{"pe": .., "simd": ..}}}} '
+                        f"with integers of at least 1; {product}.{key} is {value!r}"
+                    )
+                values.append(value)
+        return Folding(*values)
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors in ascending order."""
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def legal_hidden_pe(gates: int, hidden_size: int) -> list[int]:
+    """PE of the recurrent product: divides the gate rows, and whole units finish together or one after another."""
+    return [pe for pe in divisors(gates * hidden_size) if pe % gates == 0 or gates % pe == 0]
+
+
+def check_folding(cell: IntegerCell, folding: Folding) -> None:
+    """Raise ConfigError, with the nearest legal values, if the folding does not fit the cell."""
+    gates, h, i = len(cell.gates), cell.hidden_size, cell.input_size
+    for name, value, legal, rule in (
+        ("input.pe", folding.input_pe, divisors(gates * h), f"divide the {gates * h} gate rows"),
+        ("input.simd", folding.input_simd, divisors(i), f"divide the {i} inputs"),
+        (
+            "hidden.pe",
+            folding.hidden_pe,
+            legal_hidden_pe(gates, h),
+            f"divide the {gates * h} gate rows and be a divisor or a multiple of the {gates} gates",
+        ),
+        ("hidden.simd", folding.hidden_simd, divisors(h), f"divide the {h} hidden units"),
+    ):
+        if value not in legal:
+            raise ConfigError(f"folding {name} must {rule}, not {value}; nearest legal: {nearest(value, legal)}")
+
+
+def nearest(value: int, legal: list[int]) -> str:
+    """The legal values around one that is not, for people."""
+    below, above = [v for v in legal if v < value], [v for v in legal if v > value]
+    return " and ".join(str(v) for v in [*below[-1:], *above[:1]])
+
+
+def recurrence_depth(cell: IntegerCell, simd: int) -> int:
+    """Cycles from the last tile of a step to its last new state, estimated from the latency of each stage.
+
+    Weight read and product 2, adder tree and accumulation, the gate's step functions, product and step of both cell
+    terms side by side, their sum, tanh, product and step of the output, write back.
+    """
+
+    def of(certified: Certified) -> int:
+        return latency(certified.form)
+
+    gates = max(sum(of(certified) for certified in gate.steps) for gate in cell.gates)
+    terms = 1 + max(of(cell.forget_product.requantize), of(cell.input_product.requantize))
+    tail = of(cell.cell_sum) + of(cell.cell_tanh) + 1 + of(cell.output_product.requantize)
+    return 2 + math.ceil(math.log2(simd)) + 1 + gates + terms + tail + 1
+
+
+def step_cycles(cell: IntegerCell, folding: Folding) -> int:
+    """Estimated cycles from one time step to the next of the recurrence alone."""
+    tiles = len(cell.gates) * cell.hidden_size**2 // (folding.hidden_pe * folding.hidden_simd)
+    return tiles + recurrence_depth(cell, folding.hidden_simd)
+
+
+def _foldings(rows: list[int], columns: list[int]) -> Iterator[tuple[int, int]]:
+    return ((pe, simd) for pe in rows for simd in columns)
+
+
+def budget(cell: IntegerCell, clock_mhz: float, steps_per_second: float) -> int:
+    """Cycles that a rate leaves for a time step; raises ConfigError if the recurrence of the cell cannot keep it."""
+    if not steps_per_second > 0:
+        raise ConfigError(f"--steps-per-second must be positive, not {steps_per_second:g}")
+    cycles = int(clock_mhz * 1e6 / steps_per_second)
+    gates, h = len(cell.gates), cell.hidden_size
+    best = min(
+        gates * h * h // (pe * simd) + recurrence_depth(cell, simd)
+        for pe, simd in _foldings(legal_hidden_pe(gates, h), divisors(h))
+    )
+    if best > cycles:
+        raise ConfigError(
+            f"--steps-per-second {steps_per_second:g} at {clock_mhz:g} MHz leaves {cycles} cycles a step; the "
+            f"recurrence needs at least {best}: at most {clock_mhz * 1e6 / best:.0f} steps a second, "
+            "or a faster clock"
+        )
+    return cycles
+
+
+def derive_folding(cell: IntegerCell, cycles: int | None) -> Folding:
+    """The fewest multipliers for at most so many cycles a step; of equals the fewest step functions, then cycles.
+
+    ``budget`` checks that the cell can keep to them; without a number a small balanced design is taken.
+    """
+    gates, h, i = len(cell.gates), cell.hidden_size, cell.input_size
+    hidden = list(_foldings(legal_hidden_pe(gates, h), divisors(h)))
+
+    def hidden_cycles(pe: int, simd: int) -> int:
+        return gates * h * h // (pe * simd) + recurrence_depth(cell, simd)
+
+    def price(fold: tuple[int, int]) -> tuple[int, int, int]:
+        # A lane has the step function of one gate, or of all that it serves in turn: below G lanes nothing is saved.
+        return fold[0] * fold[1], max(fold[0], gates), hidden_cycles(*fold)
+
+    if cycles is None:
+        # The smallest design of at most DEFAULT_CYCLES a step, unless it takes more than DEFAULT_MULTIPLIERS.
+        fast = [(pe, simd) for pe, simd in hidden if gates * h * h // (pe * simd) <= DEFAULT_CYCLES]
+        pe, simd = min(fast, key=price)
+        if pe * simd > DEFAULT_MULTIPLIERS:
+            small = [(pe, simd) for pe, simd in hidden if pe * simd <= DEFAULT_MULTIPLIERS]
+            pe, simd = min(small, key=lambda f: (-f[0] * f[1], price(f)))
+    else:
+        pe, simd = min(((pe, simd) for pe, simd in hidden if hidden_cycles(pe, simd) <= cycles), key=price)
+    target = hidden_cycles(pe, simd)
+    candidates = [
+        (input_pe, input_simd)
+        for input_pe, input_simd in _foldings(divisors(gates * h), divisors(i))
+        if (input_pe % pe == 0 or pe % input_pe == 0) and gates * h * i // (input_pe * input_simd) <= target
+    ]
+    # A fully parallel input product meets any target of at least one cycle.
+    input_pe, input_simd = min(candidates, key=lambda f: (f[0] * f[1], f[0]))
+    return Folding(input_pe, input_simd, pe, simd)

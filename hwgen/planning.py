@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a network to a design: one cell, or nodes with streams between them, folded so that none is slower than needed.
+
+Layers work on different time steps at once, so the slowest sets the rate; the others get the fewest multipliers that
+keep up with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hwgen import schedule as single
+from hwgen.dataflow import Dataflow
+from hwgen.devices import device
+from hwgen.errors import ConfigError, listing, printable
+from hwgen.folding import DEFAULT_CYCLES, Folding, budget, derive_folding, divisors, step_cycles
+from hwgen.integer_network import CellStage, DenseStage, IntegerNetwork, SelectStage, Stage
+from hwgen.lowering import lower
+from hwgen.network import Network, NetworkOutput
+from hwgen.schedule import DEFAULT_MAX_LENGTH, Options, Schedule
+from hwgen.wiring import DenseFolding, Foldings, wire_up
+
+
+def schedule(
+    network: Network,
+    target: str = "xc7z020",
+    clock_mhz: float = 100.0,
+    folding: Folding | Mapping[str, Any] | None = None,
+    steps_per_second: float | None = None,
+    streaming: bool = False,
+    max_length: int | None = None,
+    outputs: tuple[str, ...] | None = None,
+) -> Schedule | Dataflow:
+    """Fold a network for a device.
+
+    ``folding`` fixes PE and SIMD, as ``to_dict`` of a design has them; otherwise the smallest design that reaches
+    ``steps_per_second`` at ``clock_mhz`` is taken, or without a rate a small balanced one.  ``outputs`` are sequence,
+    last_hidden and last_cell of a network that is one LSTM layer, or names of outputs of any other.  Raises ConfigError
+    where the options cannot be met, UnsupportedError for what has no hardware.
+    """
+    if network.is_single_lstm:
+        if isinstance(folding, Mapping):
+            folding = Folding.from_dict(folding)
+        return single.schedule(network, target, clock_mhz, folding, steps_per_second, streaming, max_length, outputs)
+    if isinstance(folding, Folding):
+        raise ConfigError("--folding: a model of several layers takes a folding for each of its nodes by name")
+    if streaming:
+        raise ConfigError("--streaming keeps the state of one LSTM layer; this model has other layers as well")
+    integer = lower(network)
+    shown = _outputs(network, outputs)
+    stages, aliases = _needed(integer, [wire.name for output in shown for wire in output.wires])
+    reverse = any(isinstance(stage, CellStage) and stage.cell.reverse for stage in stages)
+    options = Options(
+        device(target), _clock(clock_mhz), False, _max_length(max_length, reverse), tuple(o.name for o in shown)
+    )
+    if folding is not None and steps_per_second is not None:
+        raise ConfigError(
+            "--folding and --steps-per-second exclude each other: the rate is what a folding follows from"
+        )
+    foldings = _derive(stages, options, steps_per_second)
+    return wire_up(network, integer, stages, aliases, shown, options, foldings, folding or {})
+
+
+def _clock(clock_mhz: float) -> float:
+    if not 1 <= clock_mhz <= 1000:
+        raise ConfigError(f"--clock must be from 1 to 1000 MHz, not {clock_mhz:g}")
+    return float(clock_mhz)
+
+
+def _max_length(max_length: int | None, reverse: bool) -> int:
+    if max_length is not None and not reverse:
+        raise ConfigError("--max-length sizes the buffers of reversed layers; this model runs forward, at any length")
+    if max_length is not None and not 1 <= max_length <= 65536:
+        raise ConfigError(f"--max-length must be from 1 to 65536 steps, not {max_length}")
+    return max_length or DEFAULT_MAX_LENGTH
+
+
+def _outputs(network: Network, names: tuple[str, ...] | None) -> tuple[NetworkOutput, ...]:
+    """The outputs that are asked for; by default all that are not states of layers beside something else."""
+    if names is None:
+        states = {wire.name for layer in network.layers for wire in layer.wires[1:]}
+        results = tuple(out for out in network.outputs if not {wire.name for wire in out.wires} <= states)
+        return results or network.outputs
+    known = {output.name: output for output in network.outputs}
+    for name in names:
+        if name not in known:
+            legal = listing(map(printable, known))
+            raise ConfigError(f"--outputs must be among {legal}, not {printable(name)}")
+    if not names:
+        raise ConfigError(f"--outputs: at least one of {listing(map(printable, known))} is needed")
+    return tuple(known[name] for name in known if name in names)
+
+
+def _needed(integer: IntegerNetwork, wires: list[str]) -> tuple[list[Stage], dict[str, str]]:
+    """The stages that lead to some wires, in order, and wires that others stand for.
+
+    The last step of a sequence is the last hidden state of the layer that gives it, or its first where it is reversed.
+    """
+    producers = {wire: stage for stage in integer.stages for wire in stage.gives}
+    aliases: dict[str, str] = {}
+    for stage in integer.stages:
+        if not isinstance(stage, SelectStage):
+            continue
+        cell = producers.get(stage.source)
+        last = isinstance(cell, CellStage) and stage.index == (0 if cell.cell.reverse else -1)
+        if isinstance(cell, CellStage) and last and stage.source == cell.wires[0]:
+            aliases[stage.wire] = cell.wires[1]
+    needed: set[str] = set()
+    waiting = [aliases.get(wire, wire) for wire in wires]
+    while waiting:
+        wire = waiting.pop()
+        if wire in needed:
+            continue
+        needed.add(wire)
+        if wire in producers:
+            waiting += [aliases.get(source, source) for source in producers[wire].reads]
+    return [stage for stage in integer.stages if needed & set(stage.gives)], aliases
+
+
+def _derive(stages: list[Stage], options: Options, steps_per_second: float | None) -> Foldings:
+    """A folding for each cell and dense layer by the name of its stage: as slow as the slowest cell, or as the rate."""
+    cells = [stage.cell for stage in stages if isinstance(stage, CellStage)]
+    if steps_per_second is not None:
+        cycles = [budget(cell, options.clock_mhz, steps_per_second) for cell in cells]
+        slowest = min([int(options.clock_mhz * 1e6 / steps_per_second), *cycles])
+    else:
+        slowest = max([step_cycles(cell, derive_folding(cell, None)) for cell in cells], default=DEFAULT_CYCLES)
+    foldings: Foldings = {cell.name: derive_folding(cell, slowest) for cell in cells}
+    for stage in stages:
+        if isinstance(stage, DenseStage):
+            rows, columns = stage.weights.shape
+            fast = [
+                (pe, simd)
+                for pe in divisors(rows)
+                for simd in divisors(columns)
+                if rows * columns // (pe * simd) <= max(slowest, 1)
+            ]
+            # Each PE has a step function: of equals the fewest.
+            pe, simd = min(fast, key=lambda fold: (fold[0] * fold[1], fold[0]))
+            foldings[stage.name] = DenseFolding(pe, simd)
+    return foldings

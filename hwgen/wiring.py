@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages of a network as nodes, and what must stand between them: forks, changes of beat width, buffers."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hwgen.dataflow import (
+    ArgmaxNode,
+    BufferNode,
+    CellNode,
+    ConcatNode,
+    Dataflow,
+    DenseNode,
+    Edge,
+    ForkNode,
+    MapNode,
+    NarrowNode,
+    Node,
+    SelectNode,
+    Stream,
+    WidenNode,
+    sums_type,
+)
+from hwgen.errors import ConfigError, UnsupportedError, listing, printable
+from hwgen.folding import Folding, divisors, nearest
+from hwgen.integer_network import (
+    ArgmaxStage,
+    CellStage,
+    ConcatStage,
+    DenseStage,
+    IntegerNetwork,
+    SelectStage,
+    Stage,
+    StepStage,
+)
+from hwgen.naming import identifier
+from hwgen.network import Network, NetworkOutput
+from hwgen.rtl_timing import dense_vectors, registers_for
+from hwgen.schedule import Options, Port, design_cell, fold
+
+
+@dataclass(frozen=True)
+class DenseFolding:
+    """PE rows times SIMD columns a cycle of a dense layer."""
+
+    pe: int
+    simd: int
+
+    @staticmethod
+    def from_dict(data: object, label: str) -> DenseFolding:
+        """What a folding file says; raises ConfigError unless it has the form of one."""
+        values = [data.get(key) if isinstance(data, Mapping) else None for key in ("pe", "simd")]
+        if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in values):
+            raise ConfigError(f'{label}: must be {{"pe": .., "simd": ..}} with integers of at least 1')
+        return DenseFolding(*values)  # type: ignore[arg-type]
+
+
+Foldings = dict[str, Folding | DenseFolding]
+_Simple = DenseStage | StepStage | SelectStage | ArgmaxStage
+_PORTS = {"sequence": 0, "last_hidden": 1, "last_cell": 2}
+
+
+def wire_up(
+    network: Network,
+    integer: IntegerNetwork,
+    stages: list[Stage],
+    aliases: Mapping[str, str],
+    outputs: tuple[NetworkOutput, ...],
+    options: Options,
+    foldings: Foldings,
+    asked: Mapping[str, Any],
+) -> Dataflow:
+    """The dataflow of some stages of a network.
+
+    ``aliases`` are wires that others stand for; ``foldings`` go by the name of the stage, those that a user ``asked``
+    for, as plain data, by that of the node.
+    """
+    wiring = _Wiring(network, stages, aliases, options, foldings, asked)
+    wiring.count(outputs)
+    for stage in stages:
+        wiring.add(stage)
+    edges = wiring.output_edges(outputs)
+    wiring.check_asked()
+    return Dataflow(network, integer, options, tuple(wiring.nodes), tuple(wiring.edges), edges)
+
+
+class _Wiring:
+    def __init__(
+        self,
+        network: Network,
+        stages: list[Stage],
+        aliases: Mapping[str, str],
+        options: Options,
+        foldings: Foldings,
+        asked: Mapping[str, Any],
+    ) -> None:
+        self.network, self.stages, self.aliases, self.options = network, stages, aliases, options
+        self.foldings, self.asked = foldings, asked
+        self.registers = registers_for(options.clock_mhz)
+        self.nodes: list[Node] = []
+        self.edges: list[Edge] = []
+        self._names: set[str] = set()
+        self._readers: Counter[str] = Counter()
+        # What is still to be handed out of each wire.
+        self._ends: dict[str, list[Stream]] = {}
+        # How often what a wire carries was turned around.
+        self._turns: dict[str, int] = {}
+
+    def _wire(self, name: str) -> str:
+        return self.aliases.get(name, name)
+
+    def _unique(self, name: str) -> str:
+        name = identifier(name)
+        found, number = name, 1
+        while found in self._names:
+            number += 1
+            found = f"{name}_{number}"
+        self._names.add(found)
+        return found
+
+    # Streams.
+
+    def count(self, outputs: tuple[NetworkOutput, ...]) -> None:
+        """Count the readers of every wire."""
+        self._readers.update(self._wire(name) for stage in self.stages for name in stage.reads)
+        self._readers.update({self._wire(wire.name) for output in outputs for wire in output.wires})
+
+    def _offer(self, wire: str, stream: Stream, turns: int) -> None:
+        """``stream`` carries ``wire``: fork it if there are several readers."""
+        self._turns[wire] = turns
+        count = self._readers[wire]
+        self._ends[wire] = [stream]
+        if count > 1:
+            ends = tuple(replace(stream, name=self._unique(f"{stream.name}_to_{k}")) for k in range(count))
+            self.nodes.append(ForkNode(self._unique(f"fork_{stream.name}"), (stream,), ends))
+            self._ends[wire] = list(ends)
+
+    def _take(self, name: str, lanes: int | None = None) -> Stream:
+        """A stream of a wire, in beats of so many lanes; a graph input becomes a port when it is first asked for."""
+        wire = self._wire(name)
+        if wire not in self._ends:
+            self._input(wire, lanes or 1)
+        stream = self._ends[wire].pop(0)
+        return stream if lanes is None else self._resize(stream, lanes)
+
+    def _resize(self, stream: Stream, lanes: int) -> Stream:
+        common = math.gcd(stream.lanes, lanes)
+        for kind, wanted in ((NarrowNode, common), (WidenNode, lanes)):
+            if stream.lanes == wanted:
+                continue
+            what = "narrow" if kind is NarrowNode else "widen"
+            name = self._unique(f"{what}_{stream.name}")
+            after = replace(stream, name=self._unique(f"{name}_out"), lanes=wanted, beats=stream.width // wanted)
+            self.nodes.append(kind(name, (stream,), (after,)))
+            stream = after
+        return stream
+
+    def _input(self, wire: str, lanes: int) -> None:
+        port = next(port for port in self.network.inputs if any(fed.name == wire for fed in port.wires))
+        fed = next(fed for fed in port.wires if fed.name == wire)
+        main = fed.per_step and all(edge.port.name != "x" for edge in self.edges)
+        many = len(port.wires) > 1
+        name = "x" if main else self._unique(f"{port.name}_{port.wires.index(fed)}" if many else port.name)
+        if main:
+            self._names.add("x")
+        beats = fed.features // lanes
+        codes = fed.quantizer.codes
+        stream = Stream(self._unique(f"{name}_codes"), codes, lanes, beats, fed.per_step)
+        what = f"{port.name} of every time step" if fed.per_step else f"{port.name} of every sequence"
+        self.edges.append(Edge(Port(name, "in", what, codes, lanes, beats, fed.per_step), stream, wire))
+        self._offer(wire, stream, 0)
+
+    def output_edges(self, outputs: tuple[NetworkOutput, ...]) -> tuple[Edge, ...]:
+        """A port for each wire that is shown, called after the first output that shows it."""
+        edges: dict[str, Edge] = {}
+        for output in outputs:
+            for index, shown in enumerate(output.wires):
+                wire = self._wire(shown.name)
+                if wire in edges:
+                    continue
+                name = self._unique(f"{output.name}_{index}" if len(output.wires) > 1 else output.name)
+                stream = self._take(wire)
+                what = f"{output.name} of every {'time step' if stream.per_step else 'sequence'}"
+                port = Port(name, "out", what, stream.codes, stream.lanes, stream.beats, stream.per_step)
+                edges[wire] = Edge(port, stream, wire)
+        return tuple(edges.values())
+
+    # Nodes.
+
+    def add(self, stage: Stage) -> None:
+        """The node of a stage, with what must stand in front of it."""
+        if isinstance(stage, CellStage):
+            self._cell(stage)
+        elif isinstance(stage, DenseStage):
+            self._dense(stage)
+        elif isinstance(stage, StepStage):
+            stream = self._take(stage.source)
+            self._one(stage, self._unique(stage.name), stream, stream.lanes, MapNode, stage=stage)
+        elif isinstance(stage, ArgmaxStage):
+            stream = self._take(stage.source, 1)
+            self._one(stage, self._unique(stage.name), stream, 1, ArgmaxNode, stage=stage)
+        elif isinstance(stage, SelectStage):
+            stream = self._take(stage.source)
+            self._one(stage, self._unique(stage.name), stream, stream.lanes, SelectNode, index=stage.index)
+        elif isinstance(stage, ConcatStage):
+            self._concat(stage)
+        else:
+            raise UnsupportedError(
+                f"{printable(stage.name)}: hwgen runs this RNN (hwgen run), but generates no hardware for it so far"
+            )
+
+    def _one(self, stage: _Simple, name: str, stream: Stream, lanes: int, kind: type[Node], **options: Any) -> None:
+        """The node of a stage from one stream to one, whose beats have so many lanes."""
+        after = self._stream(f"{name}_y", stage.wire, lanes)
+        self.nodes.append(kind(name, (stream,), (after,), **options))
+        self._offer(stage.wire, after, self._turns[self._wire(stage.source)])
+
+    def _stream(self, name: str, wire: str, lanes: int) -> Stream:
+        shown = self.network.wires[wire]
+        sums = next((s for s in self.stages if isinstance(s, DenseStage) and s.wire == wire and s.step is None), None)
+        origin = sums
+        if origin is None:
+            # A selected step of sums has their codes.
+            source = next((s.source for s in self.stages if isinstance(s, SelectStage) and s.wire == wire), None)
+            if source is not None:
+                origin = next((s for s in self.stages if isinstance(s, DenseStage) and s.wire == source), None)
+        codes = sums_type(origin) if origin is not None and origin.step is None else shown.quantizer.codes
+        return Stream(self._unique(name), codes, lanes, shown.features // lanes, shown.per_step)
+
+    def _cell(self, stage: CellStage) -> None:
+        cell = stage.cell
+        name = self._unique(stage.name)
+        folding = self.foldings[stage.name]
+        if name in self.asked:
+            folding = Folding.from_dict(self.asked[name], f"--folding, {name}")
+        assert isinstance(folding, Folding)
+        used = tuple(port for port, place in _PORTS.items() if self._readers[stage.wires[place]])
+        module = f"{identifier(self.network.name)}_{name}"
+        design = design_cell(self.network, cell, replace(self.options, outputs=used), folding, module, packed=True)
+        wires = {"x": stage.source, "h0": stage.initial_hidden, "c0": stage.initial_cell}
+        given = [(port, wires[port.name]) for port in design.inputs]
+        inputs = tuple(self._take(wire, port.lanes) for port, wire in given if wire is not None)
+        turns = self._turns[self._wire(stage.source)] + cell.reverse
+        outputs = tuple(
+            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step)
+            for port in design.outputs
+        )
+        self.nodes.append(CellNode(name, inputs, outputs, design))
+        for output, stream in zip(used, outputs, strict=True):
+            self._offer(stage.wires[_PORTS[output]], stream, turns)
+
+    def _dense(self, stage: DenseStage) -> None:
+        name = self._unique(stage.name)
+        folding = self.foldings[stage.name]
+        if name in self.asked:
+            folding = DenseFolding.from_dict(self.asked[name], f"--folding, {name}")
+        assert isinstance(folding, DenseFolding)
+        rows, columns = stage.weights.shape
+        pe, simd = folding.pe, folding.simd
+        for what, value, total, of in (("pe", pe, rows, "outputs"), ("simd", simd, columns, "inputs")):
+            if total % value:
+                raise ConfigError(
+                    f"folding {name}.{what} must divide the {total} {of}, not {value}; "
+                    f"nearest legal: {nearest(value, divisors(total))}"
+                )
+        product = fold(name, stage.weights, pe, simd, stage.weight, stage.total)
+        stream = self._take(stage.source, simd)
+        vectors = dense_vectors(product, stage.step, self.registers)
+        options = {"stage": stage, "product": product, "bias": stage.bias, "vectors": vectors}
+        self._one(stage, name, stream, pe, DenseNode, **options)
+
+    def _concat(self, stage: ConcatStage) -> None:
+        """Vectors side by side; a path that stores no whole sequences holds what comes while another one does."""
+        turns = [self._turns[self._wire(source)] for source in stage.sources]
+        parts = [self._take(source) for source in stage.sources]
+        lanes = math.gcd(*(part.lanes for part in parts))
+        inputs = []
+        for part, turned in zip(parts, turns, strict=True):
+            stream = part
+            if stream.per_step and turned < max(turns):
+                # Both halves of a reversal's buffers: the other path gives its first step after its last came in.
+                depth = 2 * self.options.max_length * stream.beats * (max(turns) - turned)
+                name = self._unique(f"buffer_{stream.name}")
+                after = replace(stream, name=self._unique(f"{name}_out"))
+                self.nodes.append(BufferNode(name, (stream,), (after,), depth))
+                stream = after
+            inputs.append(self._resize(stream, lanes))
+        name = self._unique(stage.name)
+        after = self._stream(f"{name}_y", stage.wire, lanes)
+        self.nodes.append(ConcatNode(name, tuple(inputs), (after,)))
+        self._offer(stage.wire, after, max(turns))
+
+    def check_asked(self) -> None:
+        """Whether every folding that was asked for found its node."""
+        known = {node.name for node in self.nodes if node.folding is not None}
+        unknown = sorted(set(map(str, self.asked)) - known)
+        if unknown:
+            raise ConfigError(
+                f"--folding: no node is called {listing(map(printable, unknown))}; there are {listing(sorted(known))}"
+            )
