@@ -15,7 +15,7 @@ from typing import Any
 
 from hwgen import integer
 from hwgen.forms import Certified
-from hwgen.integer_network import ArgmaxStage, DenseStage, IntegerNetwork, StepStage
+from hwgen.integer_network import ArgmaxStage, DenseStage, IntegerNetwork, SelectStage, StepStage
 from hwgen.network import Network
 from hwgen.quantizer import IntArray, IntegerType
 from hwgen.schedule import FoldedProduct, Options, Port, Schedule, signed
@@ -168,9 +168,9 @@ class ConcatNode(Node):
 
 @dataclass(frozen=True)
 class SelectNode(Node):
-    """One vector of each sequence: the one with ``index`` from the first, or from the last (-1, -2, ...)."""
+    """One vector of each sequence: the one with the stage's index from the first, or from the last (-1, -2, ...)."""
 
-    index: int
+    stage: SelectStage
 
 
 @dataclass(frozen=True)
@@ -300,7 +300,7 @@ def integer_json(design: Schedule | Dataflow) -> str:
         elif isinstance(node, MapNode):
             stages.append({"node": node.name, "kind": "step", "name": node.stage.name, **_steps(node)})
         elif isinstance(node, SelectNode):
-            stages.append({"node": node.name, "kind": "select", "index": node.index})
+            stages.append({"node": node.name, "kind": "select", "index": node.stage.index})
         elif isinstance(node, ArgmaxNode):
             rank = node.stage.rank.tolist()
             stages.append({"node": node.name, "kind": "argmax", "name": node.stage.name, "rank": rank})

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -61,6 +62,8 @@ class DenseFolding:
 
 
 Foldings = dict[str, Folding | DenseFolding]
+# What Brevitas' export handlers add to the names of cells.
+_HANDLER = re.compile(r"[/.]?export_handler([/.]Quant\w+)?$|[/.]Quant\w+Cell$")
 _Simple = DenseStage | StepStage | SelectStage | ArgmaxStage
 _PORTS = {"sequence": 0, "last_hidden": 1, "last_cell": 2}
 
@@ -86,7 +89,13 @@ def wire_up(
         wiring.add(stage)
     edges = wiring.output_edges(outputs)
     wiring.check_asked()
-    return Dataflow(network, integer, options, tuple(wiring.nodes), tuple(wiring.edges), edges)
+    inputs = sorted(wiring.edges, key=lambda edge: edge.port.name != "x")
+    return Dataflow(network, integer, options, tuple(wiring.nodes), tuple(inputs), edges)
+
+
+def _is_given(name: str) -> bool:
+    """Whether a person gave a tensor its name, and not an exporter."""
+    return name[:1].isalpha() and not name.startswith("onnx::")
 
 
 class _Wiring:
@@ -123,6 +132,9 @@ class _Wiring:
         self._names.add(found)
         return found
 
+    def _node_name(self, stage: Stage) -> str:
+        return self._unique(_HANDLER.sub("", stage.name) or type(stage).__name__.removesuffix("Stage"))
+
     # Streams.
 
     def count(self, outputs: tuple[NetworkOutput, ...]) -> None:
@@ -140,11 +152,14 @@ class _Wiring:
             self.nodes.append(ForkNode(self._unique(f"fork_{stream.name}"), (stream,), ends))
             self._ends[wire] = list(ends)
 
-    def _take(self, name: str, lanes: int | None = None) -> Stream:
-        """A stream of a wire, in beats of so many lanes; a graph input becomes a port when it is first asked for."""
+    def _take(self, name: str, lanes: int | None = None, what: str = "x") -> Stream:
+        """A stream of a wire, in beats of so many lanes.
+
+        A graph input becomes a port when it is first asked for; it is called ``what`` if the model does not name it.
+        """
         wire = self._wire(name)
         if wire not in self._ends:
-            self._input(wire, lanes or 1)
+            self._input(wire, lanes or 1, what)
         stream = self._ends[wire].pop(0)
         return stream if lanes is None else self._resize(stream, lanes)
 
@@ -160,19 +175,17 @@ class _Wiring:
             stream = after
         return stream
 
-    def _input(self, wire: str, lanes: int) -> None:
+    def _input(self, wire: str, lanes: int, what: str) -> None:
         port = next(port for port in self.network.inputs if any(fed.name == wire for fed in port.wires))
         fed = next(fed for fed in port.wires if fed.name == wire)
         main = fed.per_step and all(edge.port.name != "x" for edge in self.edges)
-        many = len(port.wires) > 1
-        name = "x" if main else self._unique(f"{port.name}_{port.wires.index(fed)}" if many else port.name)
-        if main:
-            self._names.add("x")
+        own = f"{port.name}_{port.wires.index(fed)}" if len(port.wires) > 1 else port.name
+        name = self._unique("x" if main else own if _is_given(port.name) else what)
         beats = fed.features // lanes
         codes = fed.quantizer.codes
         stream = Stream(self._unique(f"{name}_codes"), codes, lanes, beats, fed.per_step)
-        what = f"{port.name} of every time step" if fed.per_step else f"{port.name} of every sequence"
-        self.edges.append(Edge(Port(name, "in", what, codes, lanes, beats, fed.per_step), stream, wire))
+        text = f"{printable(port.name)} of every {'time step' if fed.per_step else 'sequence'}"
+        self.edges.append(Edge(Port(name, "in", text, codes, lanes, beats, fed.per_step), stream, wire))
         self._offer(wire, stream, 0)
 
     def output_edges(self, outputs: tuple[NetworkOutput, ...]) -> tuple[Edge, ...]:
@@ -183,9 +196,10 @@ class _Wiring:
                 wire = self._wire(shown.name)
                 if wire in edges:
                     continue
-                name = self._unique(f"{output.name}_{index}" if len(output.wires) > 1 else output.name)
+                own = f"{output.name}_{index}" if len(output.wires) > 1 else output.name
                 stream = self._take(wire)
-                what = f"{output.name} of every {'time step' if stream.per_step else 'sequence'}"
+                name = self._unique(own if _is_given(output.name) else "y" if stream.per_step else "result")
+                what = f"{printable(output.name)} of every {'time step' if stream.per_step else 'sequence'}"
                 port = Port(name, "out", what, stream.codes, stream.lanes, stream.beats, stream.per_step)
                 edges[wire] = Edge(port, stream, wire)
         return tuple(edges.values())
@@ -200,13 +214,13 @@ class _Wiring:
             self._dense(stage)
         elif isinstance(stage, StepStage):
             stream = self._take(stage.source)
-            self._one(stage, self._unique(stage.name), stream, stream.lanes, MapNode, stage=stage)
+            self._one(stage, self._node_name(stage), stream, stream.lanes, MapNode)
         elif isinstance(stage, ArgmaxStage):
             stream = self._take(stage.source, 1)
-            self._one(stage, self._unique(stage.name), stream, 1, ArgmaxNode, stage=stage)
+            self._one(stage, self._node_name(stage), stream, 1, ArgmaxNode)
         elif isinstance(stage, SelectStage):
             stream = self._take(stage.source)
-            self._one(stage, self._unique(stage.name), stream, stream.lanes, SelectNode, index=stage.index)
+            self._one(stage, self._node_name(stage), stream, stream.lanes, SelectNode)
         elif isinstance(stage, ConcatStage):
             self._concat(stage)
         else:
@@ -214,10 +228,10 @@ class _Wiring:
                 f"{printable(stage.name)}: hwgen runs this RNN (hwgen run), but generates no hardware for it so far"
             )
 
-    def _one(self, stage: _Simple, name: str, stream: Stream, lanes: int, kind: type[Node], **options: Any) -> None:
+    def _one(self, stage: _Simple, name: str, stream: Stream, lanes: int, kind: Any, **options: Any) -> None:
         """The node of a stage from one stream to one, whose beats have so many lanes."""
         after = self._stream(f"{name}_y", stage.wire, lanes)
-        self.nodes.append(kind(name, (stream,), (after,), **options))
+        self.nodes.append(kind(name, (stream,), (after,), stage=stage, **options))
         self._offer(stage.wire, after, self._turns[self._wire(stage.source)])
 
     def _stream(self, name: str, wire: str, lanes: int) -> Stream:
@@ -234,7 +248,7 @@ class _Wiring:
 
     def _cell(self, stage: CellStage) -> None:
         cell = stage.cell
-        name = self._unique(stage.name)
+        name = self._node_name(stage)
         folding = self.foldings[stage.name]
         if name in self.asked:
             folding = Folding.from_dict(self.asked[name], f"--folding, {name}")
@@ -244,7 +258,7 @@ class _Wiring:
         design = design_cell(self.network, cell, replace(self.options, outputs=used), folding, module, packed=True)
         wires = {"x": stage.source, "h0": stage.initial_hidden, "c0": stage.initial_cell}
         given = [(port, wires[port.name]) for port in design.inputs]
-        inputs = tuple(self._take(wire, port.lanes) for port, wire in given if wire is not None)
+        inputs = tuple(self._take(wire, port.lanes, f"{port.name}_{name}") for port, wire in given if wire is not None)
         turns = self._turns[self._wire(stage.source)] + cell.reverse
         outputs = tuple(
             Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step)
@@ -255,7 +269,7 @@ class _Wiring:
             self._offer(stage.wires[_PORTS[output]], stream, turns)
 
     def _dense(self, stage: DenseStage) -> None:
-        name = self._unique(stage.name)
+        name = self._node_name(stage)
         folding = self.foldings[stage.name]
         if name in self.asked:
             folding = DenseFolding.from_dict(self.asked[name], f"--folding, {name}")
@@ -271,8 +285,7 @@ class _Wiring:
         product = fold(name, stage.weights, pe, simd, stage.weight, stage.total)
         stream = self._take(stage.source, simd)
         vectors = dense_vectors(product, stage.step, self.registers)
-        options = {"stage": stage, "product": product, "bias": stage.bias, "vectors": vectors}
-        self._one(stage, name, stream, pe, DenseNode, **options)
+        self._one(stage, name, stream, pe, DenseNode, product=product, bias=stage.bias, vectors=vectors)
 
     def _concat(self, stage: ConcatStage) -> None:
         """Vectors side by side; a path that stores no whole sequences holds what comes while another one does."""
@@ -290,7 +303,7 @@ class _Wiring:
                 self.nodes.append(BufferNode(name, (stream,), (after,), depth))
                 stream = after
             inputs.append(self._resize(stream, lanes))
-        name = self._unique(stage.name)
+        name = self._node_name(stage)
         after = self._stream(f"{name}_y", stage.wire, lanes)
         self.nodes.append(ConcatNode(name, tuple(inputs), (after,)))
         self._offer(stage.wire, after, max(turns))
