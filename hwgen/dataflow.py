@@ -15,6 +15,7 @@ from typing import Any
 
 from hwgen import integer
 from hwgen.forms import Certified
+from hwgen.integer import IntegerCell
 from hwgen.integer_network import ArgmaxStage, DenseStage, IntegerNetwork, SelectStage, StepStage
 from hwgen.network import Network
 from hwgen.quantizer import IntArray, IntegerType
@@ -214,6 +215,11 @@ class Dataflow:
     def streams(self) -> tuple[Stream, ...]:
         """Every stream once: those of the inputs, then those that each node gives."""
         return (*(edge.stream for edge in self.input_edges), *(out for node in self.nodes for out in node.outputs))
+
+    @property
+    def cells(self) -> tuple[IntegerCell, ...]:
+        """The cells of its recurrent layers."""
+        return tuple(node.design.cell for node in self.nodes if isinstance(node, CellNode))
 
     @property
     def bottleneck(self) -> Node:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import hwgen
-from hwgen import cost, frontend, integer, vectors
+from hwgen import cost, dataflow, frontend, vectors
 from hwgen.backends import hls, rtl
 from hwgen.backends.naming import comment, top_name
+from hwgen.dataflow import CellNode, Dataflow
 from hwgen.errors import ConfigError, printable
-from hwgen.folding import Folding
-from hwgen.rtl_timing import timeline
-from hwgen.schedule import Schedule, schedule
+from hwgen.planning import schedule
+from hwgen.rtl_timing import Timeline, timeline
+from hwgen.schedule import Schedule
 
 MANIFEST = "hwgen.json"
 BACKENDS = ("hls", "rtl")
@@ -33,11 +34,11 @@ class Project:
     """A folder that ``build`` wrote, with the design behind it."""
 
     path: Path
-    design: Schedule
+    design: Schedule | Dataflow
     backends: tuple[str, ...]
 
 
-def build(design: Schedule, out: str | Path, backend: str = "hls") -> Project:
+def build(design: Schedule | Dataflow, out: str | Path, backend: str = "hls") -> Project:
     """Write the project of a design to the folder ``out``, replacing an earlier project there.
 
     Raises ConfigError if ``out`` exists and is not an hwgen project, or cannot be written.
@@ -67,7 +68,7 @@ def build(design: Schedule, out: str | Path, backend: str = "hls") -> Project:
     return Project(out, design, backends)
 
 
-def render(design: Schedule, backends: tuple[str, ...]) -> dict[str, bytes]:
+def render(design: Schedule | Dataflow, backends: tuple[str, ...]) -> dict[str, bytes]:
     """Every file of a project as {path: bytes}; the same design gives the same bytes."""
     digest = hashlib.sha256(design.network.source).hexdigest()
     origin = (
@@ -77,18 +78,15 @@ def render(design: Schedule, backends: tuple[str, ...]) -> dict[str, bytes]:
     files = {
         "model.onnx": design.network.source,
         "schedule.json": _json(design.to_dict()),
-        "folding.json": _json(design.folding.to_dict()),
-        "certificate.json": _json(integer.certificate(design.cell)),
-        "integer_model.json": integer.to_json(design.cell).encode(),
+        "folding.json": _json(_folding(design)),
+        "certificate.json": _json(dataflow.certificate(design)),
+        "integer_model.json": dataflow.integer_json(design).encode(),
     }
     if "hls" in backends:
         files |= {f"hls/{path}": text.encode() for path, text in hls.generate(design, origin).items()}
         files |= {f"hls/vectors/{name}.txt": text.encode() for name, text in _shipped_vectors(design).items()}
     if "rtl" in backends:
-        times = timeline(design)
-        exact = {"step_cycles": times.period, "depth": times.depth, "depth_breakdown": times.breakdown}
-        resources = cost.predict(design, times=times).to_dict()
-        files["schedule.json"] = _json({**design.to_dict(), "rtl": {**exact, "predicted_resources": resources}})
+        files["schedule.json"] = _json({**design.to_dict(), "rtl": _rtl_facts(design)})
         files |= {f"rtl/{path}": text.encode() for path, text in rtl.generate(design, origin).items()}
         files |= {f"rtl/vectors/{name}.txt": text.encode() for name, text in _shipped_vectors(design).items()}
     options = design.options
@@ -101,13 +99,30 @@ def render(design: Schedule, backends: tuple[str, ...]) -> dict[str, bytes]:
             "target": options.target.part,
             "clock_mhz": options.clock_mhz,
             "streaming": options.streaming,
-            "max_length": options.max_length if design.cell.reverse else None,
+            "max_length": vectors.longest_length(design),
             "outputs": list(options.outputs),
-            "folding": design.folding.to_dict(),
+            "folding": _folding(design),
         },
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
     }
     return files | {MANIFEST: _json(manifest)}
+
+
+def _folding(design: Schedule | Dataflow) -> dict[str, Any]:
+    return design.foldings() if isinstance(design, Dataflow) else dict(design.folding.to_dict())
+
+
+def _rtl_facts(design: Schedule | Dataflow) -> dict[str, Any]:
+    """What is exact of the RTL: cycles of each recurrent layer, and what the design is predicted to take."""
+    if isinstance(design, Dataflow):
+        cells = {node.name: timeline(node.design) for node in design.nodes if isinstance(node, CellNode)}
+        return {"cells": {name: _cycles(times) for name, times in cells.items()}}
+    times = timeline(design)
+    return {**_cycles(times), "predicted_resources": cost.predict(design, times=times).to_dict()}
+
+
+def _cycles(times: Timeline) -> dict[str, Any]:
+    return {"step_cycles": times.period, "depth": times.depth, "depth_breakdown": times.breakdown}
 
 
 def open_project(path: str | Path) -> Project:
@@ -125,7 +140,7 @@ def open_project(path: str | Path) -> Project:
             network,
             target=options["target"],
             clock_mhz=options["clock_mhz"],
-            folding=Folding.from_dict(options["folding"], MANIFEST),
+            folding=options["folding"],
             streaming=options["streaming"],
             max_length=options["max_length"],
             outputs=tuple(options["outputs"]),
@@ -135,19 +150,19 @@ def open_project(path: str | Path) -> Project:
         raise ConfigError(f"{path / MANIFEST}: damaged ({error}); build the project again") from error
 
 
-def _shipped_vectors(design: Schedule) -> dict[str, str]:
+def _shipped_vectors(design: Schedule | Dataflow) -> dict[str, str]:
     sequences = vectors.random_sequences(design, _SHIPPED_SEQUENCES, _SHIPPED_SEED)
     return port_files(design, sequences, vectors.integer_results(design, sequences))
 
 
-def port_files(design: Schedule, sequences: vectors.Sequences, results: vectors.Results) -> dict[str, str]:
+def port_files(design: Schedule | Dataflow, sequences: vectors.Sequences, results: vectors.Results) -> dict[str, str]:
     """The vector file of every port of the design: what goes in, and what must come out."""
     ones = (1,) * len(sequences.lengths)
     files = {}
     for port in design.inputs:
-        files[port.name] = vectors.to_text(sequences.codes[port.name], sequences.lengths if port.name == "x" else ones)
+        files[port.name] = vectors.to_text(sequences.codes[port.name], sequences.lengths if port.per_step else ones)
     for port in design.outputs:
-        files[port.name] = vectors.to_text(results.port(port.name), sequences.lengths if port.name == "y" else ones)
+        files[port.name] = vectors.to_text(results.port(port.name), sequences.lengths if port.per_step else ones)
     return files
 
 

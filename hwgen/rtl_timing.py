@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When everything happens in the RTL: pipeline registers, the depth of the recurrent loop, and predicted cycles.
+"""When everything happens in the RTL of a cell: pipeline registers, and the depth of the recurrent loop.
 
 The loop is scheduled statically: from the tile of a time step to its new state every value has a fixed cycle.  Times of
 the elementwise part count from the cycle in which the accumulators hold the totals of the last gates of a unit.
@@ -8,7 +8,6 @@ the elementwise part count from the cycle in which the accumulators hold the tot
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -95,6 +94,11 @@ def dense_vectors(product: FoldedProduct, step: Certified | None, registers: Reg
     return max(2, -(-(product.cycles + behind + 2) // product.cycles))
 
 
+def map_depth(step: Certified, registers: Registers) -> int:
+    """Beats that find room behind a step function on a stream: all that are on their way at full rate."""
+    return latency(step, registers) + 2
+
+
 @dataclass(frozen=True)
 class GateTime:
     """One gate of a unit: which part of its rows, which lane of the product, and when its code is there (inclusive)."""
@@ -104,23 +108,6 @@ class GateTime:
     latency: int
     begin: int
     end: int
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Cycles of the first and of the last beat of each output, counted from the first beat that x accepts."""
-
-    ports: dict[str, tuple[int, int]]
-
-    @property
-    def first(self) -> int:
-        """The first output beat of all."""
-        return min(first for first, _ in self.ports.values())
-
-    @property
-    def last(self) -> int:
-        """The last output beat of all."""
-        return max(last for _, last in self.ports.values())
 
 
 @dataclass(frozen=True)
@@ -336,154 +323,9 @@ class Timeline:
         """From the start of a step to the cycle in which a code of ``group``, there at ``time``, is written."""
         return (group + 1) * self.parts * self.column_tiles + self.total + time
 
-    def predict(self, lengths: Sequence[int]) -> Prediction:
-        """Cycles of sequences back to back, with no stalls at the edges."""
-        design, steps, vectors = self.design, self.sums_steps, self.output_vectors
-        reverse, beats = design.cell.reverse, self.design.input_product.column_tiles
-        product = design.input_product.cycles
-        loads = {
-            port.name: _Loads(port.beats, self.tiles + (self.read if port.name == "h0" else self.total + self.kept))
-            for port in design.inputs
-            if port.name != "x"
-        }
-        outputs = {
-            port.name: _Output(
-                [self.written(group, self.cell if port.name == "c_n" else self.hidden) for group in range(self.groups)],
-                reverse and port.name == "y",
-            )
-            for port in design.outputs
-        }
-        backward = _Reversal()
-        frees: list[int] = []
-        begin = start = -(10**9)
-        first = True
-        for length in lengths:
-            if reverse:
-                backward.fill([0] * (beats * length))
-            for t in range(length):
-                n, last = len(frees), t == length - 1
-                begin = max(begin + product, 0, frees[n - steps] + 1 if n >= steps else 0)
-                if reverse:
-                    begin = max(begin, backward.offered())
-                    for column in range(beats):
-                        backward.take(begin + column)
-                if n:
-                    start += self.tiles if first else self.period
-                start = max(start, begin + product + self.input_latency)
-                writes = [output for name, output in outputs.items() if name == "y" or last]
-                for output in writes:
-                    if len(output.sent) >= vectors:
-                        start = max(start, output.sent[-vectors] + 1)
-                if first:
-                    start = max([start, *(load.available() for load in loads.values())])
-                    for load in loads.values():
-                        load.use(start)
-                frees.append(start + self.freed)
-                for output in writes:
-                    output.write(start, last)
-                first = last and not design.options.streaming
-        return Prediction({name: (output.first, output.last) for name, output in outputs.items()})
-
     def at(self, registers: Registers) -> Timeline:
         """The same design with other registers."""
         return replace(self, registers=registers)
-
-
-class _Loads:
-    """Initial states that arrive on a port: two are kept, one beat a cycle is taken while there is room."""
-
-    def __init__(self, beats: int, used: int) -> None:
-        self.beats, self.used = beats, used
-        self.ends: list[int] = []
-        self.releases: list[int] = []
-
-    def available(self) -> int:
-        """The first cycle in which the next vector can be used."""
-        n = len(self.ends)
-        begin = max(self.ends[-1] + 1 if n else 0, self.releases[n - 2] + 1 if n >= 2 else 0)
-        self.ends.append(begin + self.beats - 1)
-        return self.ends[-1] + 1
-
-    def use(self, start: int) -> None:
-        """A step that starts at ``start`` uses it."""
-        self.releases.append(start + self.used)
-
-
-class _Output:
-    """An output: when its beats are written, and when they leave.  A beat is offered the cycle after it was written."""
-
-    def __init__(self, written: list[int], reverse: bool) -> None:
-        self.written = written
-        self.backward = _Reversal() if reverse else None
-        self.waiting: list[int] = []
-        # The last beat of each vector leaves the buffer in which it had its place; first and last leave the design.
-        self.sent: list[int] = []
-        self.first = self.last = -1
-
-    def write(self, start: int, last: bool) -> None:
-        """The vector of a step that starts at ``start``; ``last`` ends a sequence."""
-        offered = [start + cycles + 1 for cycles in self.written]
-        if self.backward is None:
-            taken = left = offered
-        else:
-            taken = self.backward.accept(offered, last)
-            left = []
-            if last:
-                while self.backward.stored:
-                    left.append(self.backward.offered())
-                    self.backward.take(left[-1])
-        self.sent.append(taken[-1])
-        if left:
-            self.first = left[0] if self.first < 0 else self.first
-            self.last = left[-1]
-
-
-class _Reversal:
-    """A reversal of sequences with two halves: one is filled while the other is emptied."""
-
-    def __init__(self) -> None:
-        self.accepted = self.issued = self.taken = -1
-        self.filling = False
-        self.emptied: list[int] = []
-        self.count = 0
-        # Beats that are stored and not taken yet: the cycle of the first that its half can be read, and how many.
-        self.stored: list[list[int]] = []
-
-    def accept(self, offered: list[int], last: bool) -> list[int]:
-        """When the beats that are offered go in; ``last`` completes the sequence."""
-        times = []
-        for cycle in offered:
-            if not self.filling:
-                filled = len(self.emptied) + len(self.stored)
-                if filled >= 2:
-                    cycle = max(cycle, self.emptied[filled - 2] + 1)
-                self.filling, self.count = True, 0
-            self.accepted = max(cycle, self.accepted + 1)
-            self.count += 1
-            times.append(self.accepted)
-        if last:
-            self.filling = False
-            self.stored.append([self.accepted + 1, self.count])
-        return times
-
-    def fill(self, offered: list[int]) -> None:
-        """A whole sequence."""
-        self.accept(offered, last=True)
-
-    def offered(self) -> int:
-        """When the next beat is offered; it is read as soon as the one before it is taken."""
-        ready, _ = self.stored[0]
-        fresh = max(ready, self.emptied[-1] + 1 if self.emptied else 0) + 1
-        return max(fresh, self.issued + 1, self.taken) + 1
-
-    def take(self, cycle: int) -> None:
-        """The other side takes it."""
-        self.issued = self.offered() - 1
-        self.taken = cycle
-        self.stored[0][1] -= 1
-        if self.stored[0][1] == 0:
-            self.stored.pop(0)
-            self.emptied.append(self.issued)
 
 
 def timeline(design: Schedule, registers: Registers | None = None) -> Timeline:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hwgen.dataflow import Dataflow, SelectNode
 from hwgen.errors import ConfigError
 from hwgen.integer import IntegerCell
 from hwgen.layers import InitialState, state_roles
@@ -26,11 +27,12 @@ _Run = Callable[[IntArray, IntArray | None, IntArray | None], tuple[IntArray, In
 class Sequences:
     """Sequences back to back: per port the codes [vectors, features], and the length of each sequence.
 
-    Ports: x with one vector a step, h0 and c0 with one a sequence where the states are inputs.
+    Ports have a vector for each step, as x, or one for each sequence, as initial states that are inputs.
     """
 
     lengths: tuple[int, ...]
     codes: Codes
+    per_sequence: frozenset[str] = frozenset()
 
     @property
     def steps(self) -> int:
@@ -41,34 +43,53 @@ class Sequences:
         """The first ``lengths`` steps of the first sequences; any number of steps up to all of them is a sequence."""
         starts = np.concatenate(([0], np.cumsum(self.lengths))).astype(np.int64)
         rows = np.concatenate([np.arange(n) + begin for n, begin in zip(lengths, starts, strict=False)])
-        states = {name: codes[: len(lengths)] for name, codes in self.codes.items() if name != "x"}
-        return Sequences(lengths, {"x": self.codes["x"][rows]} | states)
+        codes = {
+            name: codes[: len(lengths)] if name in self.per_sequence else codes[rows]
+            for name, codes in self.codes.items()
+        }
+        return Sequences(lengths, codes, self.per_sequence)
 
 
 @dataclass(frozen=True)
 class Results:
-    """Codes of every port that could leave the design: y [steps, H], h_n and c_n [sequences, H]."""
+    """Codes of every port that could leave the design: [steps, features] or [sequences, features]."""
 
-    y: IntArray
-    h_n: IntArray
-    c_n: IntArray
+    codes: Codes
 
     def port(self, name: str) -> IntArray:
-        """The codes of port y, h_n or c_n."""
-        return {"y": self.y, "h_n": self.h_n, "c_n": self.c_n}[name]
+        """The codes of a port."""
+        return self.codes[name]
 
 
-def random_sequences(design: Schedule, count: int, seed: int) -> Sequences:
-    """``count`` sequences of random lengths from 1 step, over all codes, with stretches at the ends of the range."""
-    cell, generator = design.cell, np.random.default_rng(seed)
-    limit = design.options.max_length if cell.reverse else max(_LENGTHS)
-    lengths = tuple(int(n) for n in generator.choice([n for n in _LENGTHS if n <= limit] or [1], count))
-    codes = {"x": _random_codes(generator, cell.input, (sum(lengths), cell.input_size))}
-    if cell.initial_hidden is None:
-        codes["h0"] = _random_codes(generator, cell.hidden, (count, cell.hidden_size))
-    if cell.initial_cell is None:
-        codes["c0"] = _random_codes(generator, cell.cell, (count, cell.hidden_size))
-    return Sequences(lengths, codes)
+def least_length(design: Schedule | Dataflow) -> int:
+    """The least steps of a sequence: as many as the steps that are selected from it need."""
+    if isinstance(design, Schedule):
+        return 1
+    chosen = (node.stage.index for node in design.nodes if isinstance(node, SelectNode))
+    return max((index + 1 if index >= 0 else -index for index in chosen), default=1)
+
+
+def longest_length(design: Schedule | Dataflow) -> int | None:
+    """The most steps that buffers of reversed layers hold; None if there are none."""
+    cells = [design.cell] if isinstance(design, Schedule) else design.cells
+    return design.options.max_length if any(cell.reverse for cell in cells) else None
+
+
+def random_sequences(design: Schedule | Dataflow, count: int, seed: int) -> Sequences:
+    """``count`` sequences of random lengths, the least among them, over all codes, with stretches at their ends."""
+    generator = np.random.default_rng(seed)
+    least, limit = least_length(design), longest_length(design) or max(_LENGTHS)
+    legal = [n for n in _LENGTHS if least <= n <= limit] or [least]
+    lengths = tuple(int(n) for n in generator.choice(legal, count))
+    codes = {
+        port.name: _random_codes(generator, port.codes, (sum(lengths) if port.per_step else count, port.width))
+        for port in design.inputs
+    }
+    return Sequences(lengths, codes, _per_sequence(design))
+
+
+def _per_sequence(design: Schedule | Dataflow) -> frozenset[str]:
+    return frozenset(port.name for port in design.inputs if not port.per_step)
 
 
 def _random_codes(generator: np.random.Generator, codes: IntegerType, shape: tuple[int, int]) -> IntArray:
@@ -80,27 +101,48 @@ def _random_codes(generator: np.random.Generator, codes: IntegerType, shape: tup
     return np.where(generator.random((shape[0], 1)) < 1 / 3, extremes, values)
 
 
-def from_user(design: Schedule, given: Codes) -> Sequences:
-    """Sequences of a user's batch, by wire: x [T, batch, I], states [batch, H]."""
-    roles = state_roles(design.network.layer)
-    codes = {roles[name]: array for name, array in given.items()}
-    steps, batch, features = codes["x"].shape
-    if design.cell.reverse and steps > design.options.max_length:
+def from_user(design: Schedule | Dataflow, given: Codes) -> Sequences:
+    """Sequences of a user's batch, by wire: [T, batch, features] per step, [batch, features] per sequence."""
+    codes = {}
+    for port, wire in input_wires(design).items():
+        array = given[wire]
+        codes[port] = array.swapaxes(0, 1).reshape(-1, array.shape[-1]) if array.ndim == 3 else array
+    steps, batch = next(array.shape[:2] for array in given.values() if array.ndim == 3)
+    limit, least = longest_length(design), least_length(design)
+    if limit is not None and steps > limit:
         raise ConfigError(
-            f"--input: sequences of {steps} steps exceed the {design.options.max_length} that the buffers of this "
-            "reversed layer hold; build with a larger --max-length"
+            f"--input: sequences of {steps} steps exceed the {limit} that the buffers of reversed layers hold; "
+            "build with a larger --max-length"
         )
-    flat = {"x": codes["x"].swapaxes(0, 1).reshape(-1, features)}
-    return Sequences((steps,) * batch, flat | {name: codes[name] for name in ("h0", "c0") if name in codes})
+    if steps < least:
+        raise ConfigError(f"--input: sequences of {steps} steps are too short: the model takes step {least} of them")
+    return Sequences((steps,) * batch, codes, _per_sequence(design))
 
 
-def integer_results(design: Schedule, sequences: Sequences) -> Results:
+def input_wires(design: Schedule | Dataflow) -> dict[str, str]:
+    """The wire of the network that each input port carries."""
+    if isinstance(design, Dataflow):
+        return {edge.port.name: edge.wire for edge in design.input_edges}
+    return {role: wire for wire, role in state_roles(design.network.layer).items()}
+
+
+def integer_results(design: Schedule | Dataflow, sequences: Sequences) -> Results:
     """What the integer model makes of them."""
+    if isinstance(design, Dataflow):
+        return _network_results(design, sequences, design.integer.run)
     return _evaluate(design.cell.run, design.cell, design.options.streaming, sequences)
 
 
-def reference_results(design: Schedule, sequences: Sequences) -> Results:
+def reference_results(design: Schedule | Dataflow, sequences: Sequences) -> Results:
     """What the float64 reference makes of the same codes as real values, as codes again."""
+    if isinstance(design, Dataflow):
+        wires = design.network.wires
+
+        def evaluate(codes: Codes) -> Codes:
+            real = design.network.evaluate({name: wires[name].decode(array) for name, array in codes.items()})
+            return {edge.wire: _codes(wires[edge.wire].encode(real[edge.wire])) for edge in design.output_edges}
+
+        return _network_results(design, sequences, evaluate)
     layer = design.network.layer
     fed = {wire.name: wire for port in design.network.inputs for wire in port.wires}
     names = {role: name for name, role in state_roles(layer).items()}
@@ -128,24 +170,49 @@ def _codes(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> IntArra
     return values.astype(np.int64)
 
 
+def _network_results(design: Dataflow, sequences: Sequences, run: Callable[[Codes], Codes]) -> Results:
+    """Codes of the output ports, from codes by wire to codes by wire, for all sequences of one length at once."""
+    starts = np.concatenate(([0], np.cumsum(sequences.lengths))).astype(np.int64)
+    ports = input_wires(design)
+    results = {
+        port.name: np.empty((sequences.steps if port.per_step else len(sequences.lengths), port.width), np.int64)
+        for port in design.outputs
+    }
+    for length, members in _by_length(sequences.lengths):
+        rows = starts[members][np.newaxis] + np.arange(length)[:, np.newaxis]
+        given = {
+            wire: sequences.codes[port][members if port in sequences.per_sequence else rows]
+            for port, wire in ports.items()
+        }
+        # What no output depends on has no port; the model still wants it.
+        for wire in (wire for port in design.network.inputs for wire in port.wires if wire.name not in given):
+            shape = (length, len(members)) if wire.per_step else (len(members),)
+            given[wire.name] = np.full((*shape, wire.features), max(wire.quantizer.codes.lo, 0), np.int64)
+        found = run(given)
+        for edge in design.output_edges:
+            results[edge.port.name][rows if edge.port.per_step else members] = found[edge.wire]
+    return Results(results)
+
+
 def _evaluate(run: _Run, cell: IntegerCell, streaming: bool, sequences: Sequences) -> Results:
     starts = np.concatenate(([0], np.cumsum(sequences.lengths))).astype(np.int64)
     x = sequences.codes["x"]
     y = np.empty((len(x), cell.hidden_size), np.int64)
     h_n = np.empty((len(sequences.lengths), cell.hidden_size), np.int64)
     c_n = np.empty_like(h_n)
+    results = Results({"y": y, "h_n": h_n, "c_n": c_n})
     if streaming:
         h: IntArray | None = None
         c: IntArray | None = None
         for index, (begin, end) in enumerate(itertools.pairwise(starts)):
             part, h, c = run(x[begin:end, np.newaxis], h, c)
             y[begin:end], h_n[index], c_n[index] = part[:, 0], h[0], c[0]
-        return Results(y, h_n, c_n)
+        return results
     for length, members in _by_length(sequences.lengths):
         rows = starts[members][np.newaxis] + np.arange(length)[:, np.newaxis]
         states = [sequences.codes[name][members] if name in sequences.codes else None for name in ("h0", "c0")]
         y[rows], h_n[members], c_n[members] = run(x[rows], *states)
-    return Results(y, h_n, c_n)
+    return results
 
 
 def _by_length(lengths: tuple[int, ...]) -> Iterator[tuple[int, IntArray]]:

@@ -35,6 +35,7 @@ LAYERS = (
     ("schedule",),
     ("dataflow",),
     ("rtl_timing",),
+    ("events",),
     ("rtl_cycles",),
     ("wiring",),
     ("planning",),
