@@ -12,6 +12,7 @@ import pytest
 
 import hwgen
 from hwgen import cost, toolchain
+from hwgen.backends import rtl
 from hwgen.backends.naming import top_name
 from hwgen.errors import ConfigError, ToolError
 from hwgen.folding import Folding
@@ -65,6 +66,47 @@ def test_both_frontends_map_to_the_same_dsps_and_block_rams(
     assert (measured["dsp"], measured["bram"]) == (predicted.dsp, predicted.bram)
 
 
+# What lies between the layers of a network; ``check`` finds what nothing drives.
+@pytest.mark.parametrize("frontend", yosys.FRONTENDS)
+def test_both_frontends_read_the_units_between_layers(frontend: str, tmp_path: Path) -> None:
+    units = {
+        "hwgen_stream_fork": {"Outputs": 3},
+        "hwgen_stream_narrow": {"Factor": 5},
+        "hwgen_stream_widen": {"Factor": 5},
+        "hwgen_stream_buffer": {"Depth": 1024, "Width": 8, "Block": 1},
+        "hwgen_stream_concat": {},
+        "hwgen_step_select": {"Index": 3, "Beats": 5},
+        "hwgen_argmax": {"Count": 7},
+        "hwgen_stream_credit": {"Depth": 5},
+    }
+    sources = " ".join(str(rtl.library() / f"{unit}.sv") for unit in [*units, "hwgen_select"])
+    commands = []
+    for unit, parameters in units.items():
+        # The parameters of a top module are given to slang as it reads, to the other as it elaborates.
+        read, elaborated = f"read_slang --top {unit}", ""
+        for name, value in parameters.items():
+            read, elaborated = f"{read} -G {name}={value}", f"{elaborated} -chparam {name} {value}"
+        if frontend == "verilog":
+            read = "read_verilog -sv -defer"
+        commands += [
+            "design -reset",
+            f"{read} -DSYNTHESIS {sources}",
+            *([f"hierarchy -top {unit}{elaborated}"] if frontend == "verilog" else []),
+            f"synth_xilinx -family xc7 -noiopad -noclkbuf -flatten -top {unit}",
+            "check -assert",
+            f"tee -q -o {unit}.json stat -json",
+        ]
+    yosys.run_script(commands, tmp_path, "units between layers")
+    cells = {}
+    for unit in units:
+        design = json.loads((tmp_path / f"{unit}.json").read_text())["design"]
+        cells[unit] = design["num_cells_by_type"]
+    assert cells["hwgen_stream_buffer"]["RAMB18E1"] == 1
+    assert cells["hwgen_step_select"]["RAM32M"] == 2
+    # Nothing but the counter of words: data passes.
+    assert sum(count for cell, count in cells["hwgen_stream_narrow"].items() if cell.startswith("FD")) == 3
+
+
 def test_an_unknown_frontend_is_refused(tmp_path: Path) -> None:
     project = project_of(MODELS / "two_bits.onnx", tmp_path)
     with pytest.raises(ConfigError, match=r"^frontend must be one of verilog, slang, not 'vhdl'$"):
@@ -75,7 +117,7 @@ def test_an_unknown_frontend_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folding", [(4, 2, 4, 4), (2, 1, 2, 1)], ids=str)
 def test_the_netlist_computes_the_same(folding: tuple[int, int, int, int], tmp_path: Path) -> None:
     project = project_of(SIZES / "default_4_8.onnx", tmp_path, folding)
-    rtl, netlist = project.path / "rtl", tmp_path / "netlist.v"
+    folder, netlist = project.path / "rtl", tmp_path / "netlist.v"
     yosys.write_netlist(project, "xc7", netlist)
     top = top_name(project.design)
     command = [str(toolchain.verilator()), "--cc", "--exe", "--build", "--no-timing", "--timescale", "1ns/1ps"]
@@ -87,11 +129,11 @@ def test_the_netlist_computes_the_same(folding: tuple[int, int, int, int], tmp_p
         "-MAKEFLAGS",
         f"PYTHON3={sys.executable}",
         "-CFLAGS",
-        f"-std=c++17 -O0 -I{rtl / 'tb'}",
+        f"-std=c++17 -O0 -I{folder / 'tb'}",
     ]
     command += ["-Mdir", str(tmp_path / "build"), "-o", "Vtop", str(netlist), str(yosys.cell_models("xc7"))]
-    toolchain.run([*command, str(rtl / "tb" / "harness.cpp")], "compiling the netlist")
-    printed = toolchain.run([str(tmp_path / "build" / "Vtop"), "--stall", "25"], "netlist simulation", cwd=rtl)
+    toolchain.run([*command, str(folder / "tb" / "harness.cpp")], "compiling the netlist")
+    printed = toolchain.run([str(tmp_path / "build" / "Vtop"), "--stall", "25"], "netlist simulation", cwd=folder)
     assert re.search(r"^\d{2,} steps, \d{3,} codes compared, 0 mismatches$", printed, re.M), printed
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from units import arithmetic, recurrence, steps, streams
+from units import arithmetic, recurrence, steps, streams, wiring
 from units.bench import Bench
 
 from hwgen.backends import rtl
@@ -58,6 +58,25 @@ ERRORS = (
         "column = {hidden_read_column_i, ~hidden_read_copy_i}",
     ),
     ("state_memory", "cells[cell_read_group_i]", "cells[cell_write_group_i]"),
+    ("stream_fork", "& ~taken_q", "& {Outputs{1'b1}}"),
+    ("stream_fork", "ready_o ? '0 : taken", "taken"),
+    ("stream_narrow", "rst_ni & ready_i & last_part", "rst_ni & ready_i"),
+    ("stream_narrow", "last_i & last_part", "last_i"),
+    ("stream_widen", "{data_i, kept_q}", "{kept_q, data_i}"),
+    ("stream_widen", "(ready_i | ~last_part)", "ready_i"),
+    ("stream_buffer", "rst_ni && level_q != LevelBits'(Depth)", "rst_ni"),
+    ("stream_buffer", "ready_o = rst_ni && level_q", "ready_o = level_q"),
+    ("stream_buffer", "read_q == LastAddress ? '0 : read_q + 1'b1", "read_q + 1'b1"),
+    ("stream_buffer", "if (advance) valid_q", "valid_q"),
+    ("stream_concat", "last_i[Parts-1] & ends[Parts-1]", "last_i[Parts-1]"),
+    ("stream_concat", "|ends ? '0 : beat_q + 1'b1", "beat_q + 1'b1"),
+    ("step_select", "step_q != StepBits'(Index + 1)", "1'b1"),
+    ("step_select", "rst_ni & ~sending_q", "rst_ni"),
+    ("step_select", "if (move | sent) begin", "if (move) begin"),
+    ("argmax", "first || key > greatest_q", "first || key >= greatest_q"),
+    ("argmax", "key = {data_i, rank}", "key = {data_i, ~rank}"),
+    ("argmax", "(!final_value || !valid_q || ready_i)", "1'b1"),
+    ("stream_credit", "if (enter_i && !leave_i) room_q", "if (enter_i) room_q"),
 )
 
 
@@ -75,7 +94,7 @@ def benches() -> list[Bench]:
     """All instances of a unit for each of its errors."""
     found = []
     for number, (unit, _, _) in enumerate(ERRORS):
-        whole = [*arithmetic.benches(), *steps.benches(), *streams.benches(), *recurrence.benches()]
+        whole = [*arithmetic.benches(), *steps.benches(), *streams.benches(), *recurrence.benches(), *wiring.benches()]
         for bench in whole:
             if bench.unit == f"hwgen_{unit}":
                 bench.module = f"broken_{unit}_{number}"

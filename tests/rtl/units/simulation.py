@@ -62,7 +62,9 @@ class Run:
             bench.restart()
         for _ in range(3):
             await self.cycle(observed=False)
-            for bench in self.benches:
+            for bench, ports in zip(self.benches, self.outputs, strict=True):
+                # Nothing moves during a reset.
+                assert not int(getattr(ports.get("ready_o"), "value", 0)), f"{bench.unit}: ready_o is high in reset"
                 bench.restart()
         self.dut.rst_n.value = 1
 

@@ -35,6 +35,22 @@ module violations;
     .tvalid_o(), .tready_i(t > 6), .tdata_o(), .tlast_o()
   );
 
+  // Two beats enter and leave.
+  logic enter, leave;
+  assign enter = t == 0 || t == 1 || (violation == "no_credit" && t == 2);
+  assign leave = t == 4 || t == 5 || (violation == "nothing_left" && t == 6);
+  hwgen_stream_credit #(.Depth(2)) u_credit (
+    .clk_i(clk), .rst_ni(rst_n), .enter_i(enter), .leave_i(leave), .room_o()
+  );
+
+  // A sequence of three steps, or of two, where the third is wanted.
+  logic step_last;
+  assign step_last = violation == "no_such_step" ? t == 1 : t == 2;
+  hwgen_step_select #(.Index(2)) u_select (
+    .clk_i(clk), .rst_ni(rst_n), .valid_i(t >= 0 && t < 3), .ready_o(), .data_i(8'd1), .last_i(step_last),
+    .valid_o(), .ready_i(1'b1), .data_o(), .last_o()
+  );
+
   // One vector of two beats arrives, is taken and released.
   logic loading, take_initial, release_initial;
   assign loading = t == 0 || t == 1;
