@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 
 from hwgen import host, lowering, project, verify
 from hwgen.backends.onnx_graph import to_onnx
+from hwgen.dataflow import Design
 from hwgen.errors import ConfigError
 from hwgen.network import Network
-from hwgen.schedule import Schedule
 
 
 class Project(project.Project):
@@ -36,7 +36,7 @@ class Project(project.Project):
         return verify.verify(self, inputs, level, sequences, seed)
 
 
-def build(design: Schedule, out: str | Path, backend: str = "hls") -> Project:
+def build(design: Design, out: str | Path, backend: str = "hls") -> Project:
     """Write the project of a design to the folder ``out``; see ``hwgen.project.build``."""
     written = project.build(design, out, backend)
     return Project(written.path, written.design, written.backends)

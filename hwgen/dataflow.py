@@ -222,6 +222,12 @@ class Dataflow:
         return tuple(node.design.cell for node in self.nodes if isinstance(node, CellNode))
 
     @property
+    def products(self) -> tuple[FoldedProduct, ...]:
+        """The matrix-vector products of all nodes."""
+        cells = (product for node in self.nodes if isinstance(node, CellNode) for product in node.design.products)
+        return (*cells, *(node.product for node in self.nodes if isinstance(node, DenseNode)))
+
+    @property
     def bottleneck(self) -> Node:
         """The node that takes longest for a vector."""
         return max(self.nodes, key=lambda node: node.cycles)
@@ -265,6 +271,9 @@ class Dataflow:
         }
 
 
+Design = Schedule | Dataflow
+
+
 def _node(node: Node) -> dict[str, Any]:
     kind = type(node).__name__.removesuffix("Node").lower()
     entry: dict[str, Any] = {"name": node.name, "kind": kind, "cycles_estimate": node.cycles}
@@ -285,12 +294,12 @@ def sums_type(stage: DenseStage) -> IntegerType:
     return signed(stage.total)
 
 
-def certificate(design: Schedule | Dataflow) -> dict[str, object]:
+def certificate(design: Design) -> dict[str, object]:
     """What is proven about every step function of a design, for certificate.json."""
     return integer.certificate(design.cell if isinstance(design, Schedule) else design)
 
 
-def integer_json(design: Schedule | Dataflow) -> str:
+def integer_json(design: Design) -> str:
     """The whole integer model of a design as JSON."""
     if isinstance(design, Schedule):
         return integer.to_json(design.cell)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hwgen.dataflow import Design
 from hwgen.errors import printable
 from hwgen.integer_network import CellStage, DenseStage, IntegerNetwork, RnnStage, Stage
 from hwgen.layers import (
@@ -27,10 +28,9 @@ from hwgen.lowering import lower
 from hwgen.network import Network
 from hwgen.quantizer import Quantizer
 from hwgen.report import print_schedule
-from hwgen.schedule import Schedule
 
 
-def describe(network: Network, design: Schedule | None) -> dict[str, Any]:
+def describe(network: Network, design: Design | None) -> dict[str, Any]:
     """A model layer by layer, and ``design``, what would be generated without further options, if anything."""
     model: IntegerNetwork = lower(network)
     return {

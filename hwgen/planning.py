@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from hwgen import schedule as single
-from hwgen.dataflow import Dataflow
+from hwgen.dataflow import Design
 from hwgen.devices import device
 from hwgen.errors import ConfigError, listing, printable
 from hwgen.folding import DEFAULT_CYCLES, Folding, budget, derive_folding, divisors, step_cycles
 from hwgen.integer_network import CellStage, DenseStage, IntegerNetwork, SelectStage, Stage
 from hwgen.lowering import lower
 from hwgen.network import Network, NetworkOutput
-from hwgen.schedule import DEFAULT_MAX_LENGTH, Options, Schedule
+from hwgen.schedule import DEFAULT_MAX_LENGTH, Options
 from hwgen.wiring import DenseFolding, Foldings, wire_up
 
 
@@ -31,7 +31,7 @@ def schedule(
     streaming: bool = False,
     max_length: int | None = None,
     outputs: tuple[str, ...] | None = None,
-) -> Schedule | Dataflow:
+) -> Design:
     """Fold a network for a device.
 
     ``folding`` fixes PE and SIMD, as ``to_dict`` of a design has them; otherwise the smallest design that reaches

@@ -16,11 +16,10 @@ import hwgen
 from hwgen import cost, dataflow, frontend, vectors
 from hwgen.backends import hls, rtl
 from hwgen.backends.naming import comment, top_name
-from hwgen.dataflow import CellNode, Dataflow
+from hwgen.dataflow import CellNode, Dataflow, Design
 from hwgen.errors import ConfigError, printable
 from hwgen.planning import schedule
 from hwgen.rtl_timing import Timeline, timeline
-from hwgen.schedule import Schedule
 
 MANIFEST = "hwgen.json"
 BACKENDS = ("hls", "rtl")
@@ -34,11 +33,11 @@ class Project:
     """A folder that ``build`` wrote, with the design behind it."""
 
     path: Path
-    design: Schedule | Dataflow
+    design: Design
     backends: tuple[str, ...]
 
 
-def build(design: Schedule | Dataflow, out: str | Path, backend: str = "hls") -> Project:
+def build(design: Design, out: str | Path, backend: str = "hls") -> Project:
     """Write the project of a design to the folder ``out``, replacing an earlier project there.
 
     Raises ConfigError if ``out`` exists and is not an hwgen project, or cannot be written.
@@ -68,7 +67,7 @@ def build(design: Schedule | Dataflow, out: str | Path, backend: str = "hls") ->
     return Project(out, design, backends)
 
 
-def render(design: Schedule | Dataflow, backends: tuple[str, ...]) -> dict[str, bytes]:
+def render(design: Design, backends: tuple[str, ...]) -> dict[str, bytes]:
     """Every file of a project as {path: bytes}; the same design gives the same bytes."""
     digest = hashlib.sha256(design.network.source).hexdigest()
     origin = (
@@ -108,11 +107,11 @@ def render(design: Schedule | Dataflow, backends: tuple[str, ...]) -> dict[str, 
     return files | {MANIFEST: _json(manifest)}
 
 
-def _folding(design: Schedule | Dataflow) -> dict[str, Any]:
+def _folding(design: Design) -> dict[str, Any]:
     return design.foldings() if isinstance(design, Dataflow) else dict(design.folding.to_dict())
 
 
-def _rtl_facts(design: Schedule | Dataflow) -> dict[str, Any]:
+def _rtl_facts(design: Design) -> dict[str, Any]:
     """What is exact of the RTL: cycles of each recurrent layer, and what the design is predicted to take."""
     if isinstance(design, Dataflow):
         cells = {node.name: timeline(node.design) for node in design.nodes if isinstance(node, CellNode)}
@@ -150,12 +149,12 @@ def open_project(path: str | Path) -> Project:
         raise ConfigError(f"{path / MANIFEST}: damaged ({error}); build the project again") from error
 
 
-def _shipped_vectors(design: Schedule | Dataflow) -> dict[str, str]:
+def _shipped_vectors(design: Design) -> dict[str, str]:
     sequences = vectors.random_sequences(design, _SHIPPED_SEQUENCES, _SHIPPED_SEED)
     return port_files(design, sequences, vectors.integer_results(design, sequences))
 
 
-def port_files(design: Schedule | Dataflow, sequences: vectors.Sequences, results: vectors.Results) -> dict[str, str]:
+def port_files(design: Design, sequences: vectors.Sequences, results: vectors.Results) -> dict[str, str]:
     """The vector file of every port of the design: what goes in, and what must come out."""
     ones = (1,) * len(sequences.lengths)
     files = {}

@@ -11,11 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from hwgen import cost
+from hwgen.dataflow import Design
 from hwgen.schedule import Schedule
 
 
 def print_schedule(data: dict[str, Any], out: Console) -> None:
-    """Show what ``Schedule.to_dict`` says."""
+    """Show what ``to_dict`` of a design says."""
+    if "nodes" in data:
+        _print_nodes(data, out)
+        return
     cycles, folding = data["cycles"], data["folding"]
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_row(
@@ -40,16 +44,50 @@ def print_schedule(data: dict[str, Any], out: Console) -> None:
     out.print(table)
 
 
-def print_build(path: Path, design: Schedule, backends: tuple[str, ...], out: Console) -> None:
+def _print_nodes(data: dict[str, Any], out: Console) -> None:
+    """The units of a design of several, with the streams between them."""
+    cycles = data["cycles"]
+    out.print(
+        f"time step: about {cycles['step_estimate']} cycles, those of {escape(cycles['bottleneck'])}: "
+        f"{cycles['steps_per_second_estimate']:,.0f} steps/s; {data['target']['part']} at {data['clock_mhz']:g} MHz"
+    )
+    table = Table("unit", "kind", "folding", "cycles", "reads", "gives", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for node in data["nodes"]:
+        fold = data["folding"].get(node["name"], {})
+        products = fold if all(isinstance(value, dict) for value in fold.values()) else {"": fold}
+        table.add_row(
+            node["name"],
+            node["kind"],
+            ", ".join(f"{name} {entry['pe']} x {entry['simd']}".strip() for name, entry in products.items()),
+            str(node["cycles_estimate"]),
+            *(
+                ", ".join(f"{s['beats']} x {s['lanes']} {s['codes']}" for s in node[way])
+                for way in ("inputs", "outputs")
+            ),
+        )
+    out.print(table)
+    for port in data["ports"]:
+        out.print(
+            f"{port['name']} ({port['direction']}): {escape(port['what'])}: "
+            f"{port['beats']} beats of {port['lanes']} x {port['codes']}, {port['tdata_bits']} bits",
+            soft_wrap=True,
+        )
+
+
+def _streams(streams: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{stream['beats']} x {stream['lanes']} {stream['codes']}" for stream in streams)
+
+
+def print_build(path: Path, design: Design, backends: tuple[str, ...], out: Console) -> None:
     """Show what was written and what to do next."""
-    cell = design.cell
-    thresholds = sum(certified.proof.thresholds for _, certified in cell.steps())
+    steps = [certified for _, certified in design.steps()]
+    thresholds = sum(certified.proof.thresholds for certified in steps)
     out.print(
         f"[bold]{escape(str(path))}[/]: {' and '.join(backends).upper()} project, "
-        f"{len(list(cell.steps()))} step functions proven on all {thresholds:,} thresholds"
+        f"{len(steps)} step functions proven on all {thresholds:,} thresholds"
     )
     print_schedule(design.to_dict(), out)
-    if "rtl" in backends:
+    if "rtl" in backends and isinstance(design, Schedule):
         _print_cost(cost.predict(design).whole, design, out)
     out.print(f"next: hwgen verify {escape(str(path))}", soft_wrap=True)
 

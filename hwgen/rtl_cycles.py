@@ -14,8 +14,8 @@ from hwgen.dataflow import (
     BufferNode,
     CellNode,
     ConcatNode,
-    Dataflow,
     DenseNode,
+    Design,
     ForkNode,
     MapNode,
     NarrowNode,
@@ -45,7 +45,7 @@ class Prediction:
         return max(last for _, last in self.ports.values())
 
 
-def predict(design: Schedule | Dataflow, lengths: Sequence[int], registers: Registers | None = None) -> Prediction:
+def predict(design: Design, lengths: Sequence[int], registers: Registers | None = None) -> Prediction:
     """Cycles of sequences of so many steps back to back, with no stalls at the edges."""
     registers = registers or registers_for(design.options.clock_mhz)
     if isinstance(design, Schedule):
@@ -63,6 +63,13 @@ def predict(design: Schedule | Dataflow, lengths: Sequence[int], registers: Regi
         expected = port.beats * (sum(lengths) if port.per_step else len(lengths))
         assert len(cycles) == expected, f"{port.name}: {len(cycles)} of {expected} beats leave the design"
     return Prediction({port.name: (cycles[0], cycles[-1]) for port, cycles in moved.items()})
+
+
+def period(design: Design) -> int:
+    """Cycles from one time step to the next within a sequence: of several nodes those of the slowest."""
+    if isinstance(design, Schedule):
+        return timeline(design).period
+    return max(period(node.design) if isinstance(node, CellNode) else node.cycles for node in design.nodes)
 
 
 def _source(channel: Channel, port: Port, lengths: Sequence[int]) -> Process:

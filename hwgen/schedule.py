@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from hwgen.devices import Device, device
 from hwgen.errors import ConfigError, printable
 from hwgen.folding import Folding, budget, check_folding, derive_folding, recurrence_depth
+from hwgen.forms import Certified
 from hwgen.integer import IntegerCell, Interval
 from hwgen.lowering import lower_cell
 from hwgen.network import Network
@@ -134,6 +136,15 @@ class Schedule:
     # Its name in hardware where it is a part of a larger design.
     module: str = ""
 
+    def steps(self) -> Iterator[tuple[str, Certified]]:
+        """Every step function with its place."""
+        return self.cell.steps()
+
+    @property
+    def products(self) -> tuple[FoldedProduct, ...]:
+        """Its matrix-vector products."""
+        return self.input_product, self.hidden_product
+
     @property
     def depth(self) -> int:
         """Estimated cycles of a step beyond its tiles: the pipeline from the last tile to the last new state."""
@@ -164,7 +175,6 @@ class Schedule:
 
     def to_dict(self) -> dict[str, Any]:
         """The schedule as plain data, for schedule.json."""
-        products = (self.input_product, self.hidden_product)
         return {
             "target": asdict(self.options.target),
             "clock_mhz": self.options.clock_mhz,
@@ -179,7 +189,7 @@ class Schedule:
                 "step_estimate": self.step_cycles,
                 "steps_per_second_estimate": round(self.steps_per_second, 1),
             },
-            "multipliers": {product.name: product.pe * product.simd for product in products},
+            "multipliers": {product.name: product.pe * product.simd for product in self.products},
             "memories": [
                 {
                     "name": f"{product.name}_weights",
@@ -188,7 +198,7 @@ class Schedule:
                     "word_bits": product.simd * product.weight.bits,
                     "bits": product.memory_bits,
                 }
-                for product in products
+                for product in self.products
             ],
             "widths": {
                 "input_sum": signed(self.input_product.sums).bits,

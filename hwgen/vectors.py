@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hwgen.dataflow import Dataflow, SelectNode
+from hwgen.dataflow import Dataflow, Design, SelectNode
 from hwgen.errors import ConfigError
 from hwgen.integer import IntegerCell
 from hwgen.layers import InitialState, state_roles
@@ -61,7 +61,7 @@ class Results:
         return self.codes[name]
 
 
-def least_length(design: Schedule | Dataflow) -> int:
+def least_length(design: Design) -> int:
     """The least steps of a sequence: as many as the steps that are selected from it need."""
     if isinstance(design, Schedule):
         return 1
@@ -69,13 +69,13 @@ def least_length(design: Schedule | Dataflow) -> int:
     return max((index + 1 if index >= 0 else -index for index in chosen), default=1)
 
 
-def longest_length(design: Schedule | Dataflow) -> int | None:
+def longest_length(design: Design) -> int | None:
     """The most steps that buffers of reversed layers hold; None if there are none."""
     cells = [design.cell] if isinstance(design, Schedule) else design.cells
     return design.options.max_length if any(cell.reverse for cell in cells) else None
 
 
-def random_sequences(design: Schedule | Dataflow, count: int, seed: int) -> Sequences:
+def random_sequences(design: Design, count: int, seed: int) -> Sequences:
     """``count`` sequences of random lengths, the least among them, over all codes, with stretches at their ends."""
     generator = np.random.default_rng(seed)
     least, limit = least_length(design), longest_length(design) or max(_LENGTHS)
@@ -88,7 +88,7 @@ def random_sequences(design: Schedule | Dataflow, count: int, seed: int) -> Sequ
     return Sequences(lengths, codes, _per_sequence(design))
 
 
-def _per_sequence(design: Schedule | Dataflow) -> frozenset[str]:
+def _per_sequence(design: Design) -> frozenset[str]:
     return frozenset(port.name for port in design.inputs if not port.per_step)
 
 
@@ -101,7 +101,7 @@ def _random_codes(generator: np.random.Generator, codes: IntegerType, shape: tup
     return np.where(generator.random((shape[0], 1)) < 1 / 3, extremes, values)
 
 
-def from_user(design: Schedule | Dataflow, given: Codes) -> Sequences:
+def from_user(design: Design, given: Codes) -> Sequences:
     """Sequences of a user's batch, by wire: [T, batch, features] per step, [batch, features] per sequence."""
     codes = {}
     for port, wire in input_wires(design).items():
@@ -119,21 +119,21 @@ def from_user(design: Schedule | Dataflow, given: Codes) -> Sequences:
     return Sequences((steps,) * batch, codes, _per_sequence(design))
 
 
-def input_wires(design: Schedule | Dataflow) -> dict[str, str]:
+def input_wires(design: Design) -> dict[str, str]:
     """The wire of the network that each input port carries."""
     if isinstance(design, Dataflow):
         return {edge.port.name: edge.wire for edge in design.input_edges}
     return {role: wire for wire, role in state_roles(design.network.layer).items()}
 
 
-def integer_results(design: Schedule | Dataflow, sequences: Sequences) -> Results:
+def integer_results(design: Design, sequences: Sequences) -> Results:
     """What the integer model makes of them."""
     if isinstance(design, Dataflow):
         return _network_results(design, sequences, design.integer.run)
     return _evaluate(design.cell.run, design.cell, design.options.streaming, sequences)
 
 
-def reference_results(design: Schedule | Dataflow, sequences: Sequences) -> Results:
+def reference_results(design: Design, sequences: Sequences) -> Results:
     """What the float64 reference makes of the same codes as real values, as codes again."""
     if isinstance(design, Dataflow):
         wires = design.network.wires

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from hwgen.dataflow import Dataflow
+from hwgen.dataflow import Design
 from hwgen.naming import camel, comment, identifier
 from hwgen.schedule import Schedule
 
 __all__ = ["camel", "comment", "identifier", "top_name"]
 
 
-def top_name(design: Schedule | Dataflow) -> str:
+def top_name(design: Design) -> str:
     """The name of the top level, or of a module of a larger design; the same in every backend."""
     if isinstance(design, Schedule) and design.module:
         return design.module

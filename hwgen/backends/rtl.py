@@ -13,15 +13,13 @@ import numpy as np
 
 from hwgen import mapping, resources
 from hwgen.backends.naming import comment, top_name
+from hwgen.backends.rtl_network import network_context
 from hwgen.backends.rtl_unit import UnitBuilder
 from hwgen.backends.sv import LINE, constant, hex_file, index_bits, literal
+from hwgen.dataflow import CellNode, Design
 from hwgen.mapping import code_bits, weight_bits
 from hwgen.quantizer import IntArray
-from hwgen.rtl_timing import (
-    Registers,
-    Timeline,
-    timeline,
-)
+from hwgen.rtl_timing import Registers, Timeline, registers_for, timeline
 from hwgen.schedule import Port, Schedule
 
 
@@ -30,8 +28,9 @@ def _wrapped_comment(text: str, indent: int = 0) -> str:
     return textwrap.fill(text, LINE, initial_indent=prefix, subsequent_indent=prefix)
 
 
-def generate(design: Schedule, origin: str, registers: Registers | None = None) -> dict[str, str]:
+def generate(design: Design, origin: str, registers: Registers | None = None) -> dict[str, str]:
     """The files of the RTL project as {path: text}; ``origin`` says in each header what it was made from."""
+    registers = registers or registers_for(design.options.clock_mhz)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(resources.templates() / "rtl")),
         trim_blocks=True,
@@ -42,16 +41,26 @@ def generate(design: Schedule, origin: str, registers: Registers | None = None) 
     environment.filters["comment"] = _wrapped_comment
     environment.filters["bits"] = math.prod
     environment.filters["bus"] = lambda factors: f"[{math.prod(factors) - 1}:0]"
-    times = timeline(design, registers)
-    files = {f"lib/{path.name}": path.read_text("utf-8") for path in sorted(library().glob("*.sv"))}
-    unit = UnitBuilder(design, times)
-    unit.build()
-    context = _context(design, times, origin) | unit.context()
     top = top_name(design)
-    files |= _memories(design) | unit.files()
+    context = {
+        "top": top,
+        "origin": origin,
+        "model": comment(design.network.name),
+        "design": design,
+        "ports": {port.name: port for port in (*design.inputs, *design.outputs)},
+        "period_ns": f"{1000 / design.options.clock_mhz:.6g}",
+    }
+    files = {f"lib/{path.name}": path.read_text("utf-8") for path in sorted(library().glob("*.sv"))}
+    if isinstance(design, Schedule):
+        files |= _cell(design, timeline(design, registers), context, environment, "rom")
+    else:
+        whole = context | network_context(design)
+        files[f"src/{top}.sv"] = environment.get_template("network.sv.jinja").render(whole)
+        for node in design.nodes:
+            folder = f"rom/{node.name}"
+            if isinstance(node, CellNode):
+                files |= _cell(node.design, timeline(node.design, registers), context, environment, folder)
     for template, path in (
-        ("top.sv.jinja", f"src/{top}.sv"),
-        ("unit.sv.jinja", f"src/{top}_unit.sv"),
         ("ports.hpp.jinja", "tb/ports.hpp"),
         ("Makefile.jinja", "Makefile"),
         ("vivado_ooc.tcl.jinja", "vivado_ooc.tcl"),
@@ -64,21 +73,33 @@ def generate(design: Schedule, origin: str, registers: Registers | None = None) 
     return files
 
 
+def _cell(
+    design: Schedule, times: Timeline, whole: dict[str, Any], environment: jinja2.Environment, folder: str
+) -> dict[str, str]:
+    """The modules of a recurrent layer, and its memories in a folder."""
+    unit = UnitBuilder(design, times, folder)
+    unit.build()
+    context = whole | _context(design, times) | unit.context() | {"folder": folder}
+    top = top_name(design)
+    files = _memories(design, folder) | unit.files()
+    for template, path in (("top.sv.jinja", f"src/{top}.sv"), ("unit.sv.jinja", f"src/{top}_unit.sv")):
+        files[path] = environment.get_template(template).render(context)
+    return files
+
+
 def library() -> Path:
     """The static SystemVerilog units."""
     return resources.templates() / "rtl" / "lib"
 
 
-def _context(design: Schedule, times: Timeline, origin: str) -> dict[str, object]:
+def _context(design: Schedule, times: Timeline) -> dict[str, object]:
     cell, registers = design.cell, times.registers
     inputs, hidden = design.input_product, design.hidden_product
     ports = {port.name: port for port in (*design.inputs, *design.outputs)}
     places, chain = taps(times)
     return {
         "top": top_name(design),
-        "origin": origin,
-        "model": comment(design.network.name),
-        "layer": comment(design.network.layer.name),
+        "layer": comment(design.cell.name),
         "design": design,
         "cell": cell,
         "times": times,
@@ -123,7 +144,6 @@ def _context(design: Schedule, times: Timeline, origin: str) -> dict[str, object
             f"taken at {times.kept}, the new one is there at {times.cell}, the hidden state at {times.hidden}.  "
             "certificate.json says what was checked about each step function."
         ),
-        "period_ns": f"{1000 / design.options.clock_mhz:.6g}",
         "taps": places,
         "chain": chain,
     }
@@ -170,7 +190,7 @@ def _pack(lanes: IntArray, bits: int) -> int:
     return word
 
 
-def _memories(design: Schedule) -> dict[str, str]:
+def _memories(design: Schedule, folder: str) -> dict[str, str]:
     """Weights and biases: a word for each tile, or for each group of PE rows."""
     files = {}
     for product in (design.input_product, design.hidden_product):
@@ -180,9 +200,9 @@ def _memories(design: Schedule) -> dict[str, str]:
         tiles = stored.transpose(1, 0, 2).reshape(product.cycles, -1)
         what = f"{product.name} weights: {product.cycles} tiles of {product.pe} PE x {product.simd} SIMD x {bits} bits"
         words = (_pack(tile, bits) for tile in tiles)
-        files[f"rom/{product.name}_weights.hex"] = hex_file(what, words, tiles.shape[1] * bits)
+        files[f"{folder}/{product.name}_weights.hex"] = hex_file(what, words, tiles.shape[1] * bits)
     inputs, bits = design.input_product, mapping.sum_bits(design)
     folds = design.bias.reshape(inputs.folds, inputs.pe)
     what = f"bias: {inputs.folds} groups of {inputs.pe} rows x {bits} bits"
-    files["rom/bias.hex"] = hex_file(what, (_pack(fold, bits) for fold in folds), inputs.pe * bits)
+    files[f"{folder}/bias.hex"] = hex_file(what, (_pack(fold, bits) for fold in folds), inputs.pe * bits)
     return files

@@ -64,7 +64,8 @@ def _code(certified: Certified) -> int:
 class UnitBuilder:
     """The elementwise arithmetic of one hidden unit: gates, cell state, hidden state, each value in its cycle."""
 
-    def __init__(self, design: Schedule, times: Timeline) -> None:
+    def __init__(self, design: Schedule, times: Timeline, folder: str = "rom") -> None:
+        self.folder = folder
         self.design, self.times, self.registers = design, times, times.registers
         self.cell = design.cell
         self.total_bits = total_bits(design)
@@ -389,11 +390,12 @@ class UnitBuilder:
                 for level in range(form.levels):
                     words = rows[:, 1 << level : 2 << level].reshape(-1) & ((1 << bits) - 1)
                     what = f"{name} thresholds, level {level}: {len(words)} x {bits} bits"
-                    files[f"rom/{name}{suffix}_l{level:02d}.hex"] = hex_file(what, words.tolist(), bits)
+                    files[f"{self.folder}/{name}{suffix}_l{level:02d}.hex"] = hex_file(what, words.tolist(), bits)
             return files
 
         self._contents.append(texts)
-        return f'"rom/{name}"' if len(form.thresholds) == 1 else f'{{"rom/{name}_u", LaneDigits}}'
+        path = f"{self.folder}/{name}"
+        return f'"{path}"' if len(form.thresholds) == 1 else f'{{"{path}_u", LaneDigits}}'
 
     def _table_files(self, name: str, form: TableForm, bits: int) -> str:
         def texts() -> dict[str, str]:
@@ -403,11 +405,12 @@ class UnitBuilder:
             for suffix, rows in self._per_lane(table):
                 words = rows.reshape(-1) & ((1 << bits) - 1)
                 what = f"{name}: {len(words)} x {bits} bits"
-                files[f"rom/{name}{suffix}.hex"] = hex_file(what, words.tolist(), bits)
+                files[f"{self.folder}/{name}{suffix}.hex"] = hex_file(what, words.tolist(), bits)
             return files
 
         self._contents.append(texts)
-        return f'"rom/{name}.hex"' if len(form.table) == 1 else f'{{"rom/{name}_u", LaneDigits, ".hex"}}'
+        path = f"{self.folder}/{name}"
+        return f'"{path}.hex"' if len(form.table) == 1 else f'{{"{path}_u", LaneDigits, ".hex"}}'
 
 
 def _resized(value: _Signal, bits: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from hwgen import cost
 from hwgen.errors import ConfigError, printable
 from hwgen.project import Project
+from hwgen.schedule import Schedule
 from hwgen.synth import nextpnr, yosys
 
 FLOWS = ("xc7", "xcup", "ecp5")
@@ -39,7 +40,7 @@ def synthesise(
         progress(f"Yosys for {flow}, flattened")
         measured = yosys.resources(project, flow, Path(folder))
         result: dict[str, Any] = {"measured": measured}
-        if flow in cost.FLOWS:
+        if flow in cost.FLOWS and isinstance(project.design, Schedule):
             predicted = cost.predict(project.design, flow).whole.to_dict()
             errors = {kind: _relative(predicted[kind], measured[kind]) for kind in cost.KINDS}
             result |= {"predicted": predicted, "relative_error": errors}

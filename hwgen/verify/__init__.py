@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from hwgen import host, vectors
 from hwgen.errors import ConfigError, printable
 from hwgen.project import Project
-from hwgen.rtl_timing import timeline
+from hwgen.rtl_cycles import predict
 from hwgen.verify import csim, protocol, rtl
 
 LEVELS = ("csim", "rtl", "cocotb")
@@ -61,8 +61,8 @@ def verify(
         data = protocol.bounded(design, data, trace)
     progress("evaluating the float64 reference and the integer model")
     expected, reference = vectors.integer_results(design, data), vectors.reference_results(design, data)
-    compared = sum(expected.port(name).size for name in ("y", "h_n", "c_n"))
-    differing = sum(int((expected.port(name) != reference.port(name)).sum()) for name in ("y", "h_n", "c_n"))
+    compared = sum(codes.size for codes in expected.codes.values())
+    differing = sum(int((codes != reference.port(name)).sum()) for name, codes in expected.codes.items())
     report: dict[str, Any] = {
         "input": "random" if inputs is None and given is None else "given",
         "seed": seed,
@@ -130,7 +130,7 @@ def _rtl(
     trace: bool,
 ) -> tuple[int, int, _Cycles, _Cycles]:
     progress("compiling the RTL simulation")
-    prediction = timeline(project.design).predict(data.lengths)
+    prediction = predict(project.design, data.lengths)
     optimize = rtl.optimization(project.design, prediction.last * len(_STALLS))
     binary = rtl.compile_simulation(project, optimize, trace)
     predicted = prediction.ports

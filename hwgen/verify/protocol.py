@@ -20,11 +20,12 @@ from xml.etree import ElementTree
 
 from hwgen import resources, toolchain
 from hwgen.backends.naming import top_name
+from hwgen.dataflow import Design
 from hwgen.errors import ConfigError, ToolError, printable
 from hwgen.project import Project, port_files
-from hwgen.rtl_timing import timeline
-from hwgen.schedule import Schedule
-from hwgen.vectors import Sequences, integer_results
+from hwgen.rtl_cycles import period
+from hwgen.rtl_cycles import predict as predict_cycles
+from hwgen.vectors import Sequences, integer_results, least_length
 from hwgen.verify import verilated
 
 # Cycles of a pattern at full rate, about: cocotb simulates some 30,000 a second, a waveform takes some 8 kB for each.
@@ -100,14 +101,14 @@ def foreign(paths: Sequence[Path], top: str | None) -> Verilog:
     return Verilog(tuple(file.resolve() for file in sources), top, sources[0].resolve().parent, foreign=True)
 
 
-def bounded(design: Schedule, sequences: Sequences, trace: bool = False) -> Sequences:
+def bounded(design: Design, sequences: Sequences, trace: bool = False) -> Sequences:
     """As many of the sequences as one pattern has time for, or space for its waveform; long ones are cut short."""
-    steps = (_TRACED_CYCLES if trace else _CYCLES) // timeline(design).period
+    steps = (_TRACED_CYCLES if trace else _CYCLES) // period(design)
     lengths: list[int] = []
     for length in sequences.lengths:
         if len(lengths) >= _LEAST_SEQUENCES and sum(lengths) >= steps:
             break
-        lengths.append(min(length, max(_LEAST_STEPS, steps // _LEAST_SEQUENCES)))
+        lengths.append(min(length, max(_LEAST_STEPS, least_length(design), steps // _LEAST_SEQUENCES)))
     return sequences.cut(tuple(lengths))
 
 
@@ -166,13 +167,18 @@ def _build_arguments(verilog: Verilog) -> list[str]:
 
 
 def run(
-    design: Schedule, verilog: Verilog, model: Path, sequences: Sequences, seed: int, trace: Path | None = None
+    design: Design,
+    verilog: Verilog,
+    model: Path,
+    sequences: Sequences,
+    seed: int,
+    trace: Path | None = None,
 ) -> Run:
     """Put a built design through all patterns; the cycles of generated RTL must be those predicted."""
     environment = toolchain.cocotb_environment()
     sets = {
         "sequences": sequences,
-        "single_steps": sequences.cut((1,) * min(len(sequences.lengths), _SINGLE_STEPS)),
+        "single_steps": sequences.cut((least_length(design),) * min(len(sequences.lengths), _SINGLE_STEPS)),
     }
     with tempfile.TemporaryDirectory(prefix="hwgen-") as name:
         folder = Path(name)
@@ -195,15 +201,14 @@ def run(
     return Run(sequences, description["sets"]["sequences"]["cycles"], patterns)
 
 
-def describe(design: Schedule, sets: dict[str, Sequences], folder: Path, seed: int, predict: bool) -> dict[str, Any]:
+def describe(design: Design, sets: dict[str, Sequences], folder: Path, seed: int, predict: bool) -> dict[str, Any]:
     """What the bench is told: ports, sequences with their codes in files below ``folder``, predicted cycles."""
-    times = timeline(design)
     described = {}
     for name, sequences in sets.items():
         (folder / name).mkdir()
         for port, text in port_files(design, sequences, integer_results(design, sequences)).items():
             (folder / name / f"{port}.txt").write_text(text)
-        cycles = times.predict(sequences.lengths).ports
+        cycles = predict_cycles(design, sequences.lengths).ports
         listed = {port: {"first": first, "last": last} for port, (first, last) in cycles.items()}
         described[name] = {"lengths": list(sequences.lengths), "cycles": listed if predict else None}
     return {
@@ -221,7 +226,7 @@ def describe(design: Schedule, sets: dict[str, Sequences], folder: Path, seed: i
         ],
         "sets": described,
         "vectors": str(folder),
-        "step_cycles": times.period if predict else max(times.period, design.step_cycles),
+        "step_cycles": period(design) if predict else max(period(design), design.step_cycles),
         "seed": seed,
         "results": str(folder / "patterns.jsonl"),
     }

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from hwgen import toolchain
+from hwgen.dataflow import Design
 from hwgen.errors import ToolError
 from hwgen.project import Project
-from hwgen.schedule import Schedule
 from hwgen.vectors import Results, Sequences
 from hwgen.verify.simulation import Comparison, run_testbench
 
@@ -24,9 +24,9 @@ Cycles = dict[str, tuple[int, int]]
 _WORTH_OPTIMIZING = 5e7
 
 
-def optimization(design: Schedule, cycles: int) -> str:
+def optimization(design: Design, cycles: int) -> str:
     """The C++ compiler's option for simulating so many cycles: a large design compiles much faster without."""
-    multipliers = sum(product.pe * product.simd for product in (design.input_product, design.hidden_product))
+    multipliers = sum(product.pe * product.simd for product in design.products)
     return "-O1" if multipliers * cycles > _WORTH_OPTIMIZING else "-O0"
 
 
@@ -37,7 +37,7 @@ def compile_simulation(project: Project, optimize: str = "-O1", trace: bool = Fa
         raise ToolError(f"{rtl}: no RTL; build the project again with --backend rtl or all")
     verilator = toolchain.verilator()
     digest = hashlib.sha256(repr((str(verilator), optimize, trace)).encode())
-    for path in sorted(path for folder in ("lib", "src", "rom", "tb") for path in (rtl / folder).glob("*")):
+    for path in sorted(path for folder in ("lib", "src", "rom", "tb") for path in (rtl / folder).rglob("*.*")):
         digest.update(path.name.encode() + path.read_bytes())
     binary = rtl / f"build-{digest.hexdigest()[:16]}" / "Vtop"
     if binary.is_file():

@@ -44,7 +44,7 @@ def run_testbench(
         for port in project.design.outputs:
             got, lengths = from_text((out / f"{port.name}.txt").read_text(), port.width)
             wanted = expected.port(port.name)
-            wanted_lengths = sequences.lengths if port.name == "y" else (1,) * len(sequences.lengths)
+            wanted_lengths = sequences.lengths if port.per_step else (1,) * len(sequences.lengths)
             codes += wanted.size
             if got.shape != wanted.shape or lengths != wanted_lengths:
                 mismatches += max(wanted.size, 1)

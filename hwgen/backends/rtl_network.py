@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The top level of several nodes: an instance for each of them, and the streams between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hwgen import mapping
+from hwgen.backends.naming import top_name
+from hwgen.backends.sv import Instance
+from hwgen.dataflow import (
+    ArgmaxNode,
+    BufferNode,
+    CellNode,
+    ConcatNode,
+    Dataflow,
+    Edge,
+    ForkNode,
+    NarrowNode,
+    Node,
+    SelectNode,
+    Stream,
+    WidenNode,
+)
+
+_CLOCK = (("clk_i", "clk"), ("rst_ni", "rst_n"))
+
+
+def network_context(design: Dataflow) -> dict[str, object]:
+    """What network.sv.jinja prints."""
+    return {
+        "streams": design.streams,
+        "instances": [
+            *(_input(edge) for edge in design.input_edges),
+            *(_instance(design, node) for node in design.nodes),
+            *(_output(edge) for edge in design.output_edges),
+        ],
+        "input_edges": design.input_edges,
+        "output_edges": design.output_edges,
+        "copies": list(_copies(design)),
+        "picture": _picture(design),
+    }
+
+
+def _copies(design: Dataflow) -> Iterator[tuple[str, str]]:
+    """What all streams behind a fork share."""
+    for node in design.nodes:
+        if isinstance(node, ForkNode):
+            first, *others = node.outputs
+            for stream in others:
+                yield from ((f"{stream.name}_{what}", f"{first.name}_{what}") for what in ("data", "last"))
+
+
+def _picture(design: Dataflow) -> list[str]:
+    """The nodes with what they read and give, a line each."""
+    return [
+        f"{' + '.join(s.name for s in node.inputs)} -> {node.name} -> {' + '.join(s.name for s in node.outputs)}"
+        for node in design.nodes
+    ]
+
+
+def module_name(design: Dataflow, node: Node) -> str:
+    """The module that is generated for a node."""
+    return node.design.module if isinstance(node, CellNode) else f"{top_name(design)}_{node.name}"
+
+
+def _input(edge: Edge) -> Instance:
+    """Codes without the padding of the port."""
+    port, stream = edge.port, edge.stream
+    return _padding(stream, port.lane_bits, stream.code_bits, f"s_axis_{port.name}_tdata", f"{stream.name}_data")
+
+
+def _output(edge: Edge) -> Instance:
+    """Codes padded to the lanes of the port."""
+    port, stream = edge.port, edge.stream
+    return _padding(stream, stream.code_bits, port.lane_bits, f"{stream.name}_data", f"m_axis_{port.name}_tdata")
+
+
+def _padding(stream: Stream, before: int, after: int, source: str, target: str) -> Instance:
+    parameters = (
+        ("Lanes", stream.lanes),
+        ("LaneBits", before),
+        ("CodeBits", stream.code_bits),
+        # Where nothing is added the bits are copied, whatever they mean.
+        ("Signed", int(stream.codes.storage.signed or after == stream.code_bits)),
+        ("ValueBits", after),
+    )
+    return Instance("hwgen_axis_input", f"u_{target}", parameters, (("tdata_i", source), ("values_o", target)))
+
+
+def _instance(design: Dataflow, node: Node) -> Instance:
+    name = f"u_{node.name}"
+    if isinstance(node, CellNode):
+        ports = [("aclk", "clk"), ("aresetn", "aresetn")]
+        given = zip((*node.design.inputs, *node.design.outputs), (*node.inputs, *node.outputs), strict=True)
+        for port, stream in given:
+            edge = f"{'s' if port.direction == 'in' else 'm'}_axis_{port.name}"
+            ports += [(f"{edge}_t{what}", f"{stream.name}_{what}") for what in ("valid", "ready", "data", "last")]
+        return Instance(module_name(design, node), name, (), tuple(ports))
+    (stream,) = node.inputs[:1]
+    width = ("Width", stream.bits)
+    if isinstance(node, ForkNode):
+        outputs = (
+            ("valid_o", _joined(node.outputs, "valid")),
+            ("ready_i", _joined(node.outputs, "ready")),
+            ("data_o", f"{node.outputs[0].name}_data"),
+            ("last_o", f"{node.outputs[0].name}_last"),
+        )
+        return Instance("hwgen_stream_fork", name, (width, ("Outputs", len(node.outputs))), (*_from(stream), *outputs))
+    (after,) = node.outputs
+    through = (*_from(stream), *_to(after))
+    if isinstance(node, NarrowNode):
+        return Instance("hwgen_stream_narrow", name, (("Width", after.bits), ("Factor", node.factor)), through)
+    if isinstance(node, WidenNode):
+        return Instance("hwgen_stream_widen", name, (width, ("Factor", node.factor)), through)
+    if isinstance(node, BufferNode):
+        block = int(mapping.memory(node.depth, stream.bits + 1, written=True).block)
+        return Instance("hwgen_stream_buffer", name, (width, ("Depth", node.depth), ("Block", block)), through)
+    if isinstance(node, ConcatNode):
+        beats = ", ".join(f"32'd{part.beats}" for part in reversed(node.inputs))
+        parameters = (width, ("Parts", len(node.inputs)), ("Beats", f"{{{beats}}}"))
+        inputs = (
+            ("valid_i", _joined(node.inputs, "valid")),
+            ("ready_o", _joined(node.inputs, "ready")),
+            ("data_i", _joined(node.inputs, "data")),
+            ("last_i", _joined(node.inputs, "last")),
+        )
+        return Instance("hwgen_stream_concat", name, parameters, (*_CLOCK, *inputs, *_to(after)))
+    if isinstance(node, SelectNode):
+        back, index = int(node.stage.index < 0), node.stage.index
+        place = -index - 1 if back else index
+        chosen = (width, ("Beats", stream.beats), ("Index", place), ("Back", back))
+        return Instance("hwgen_step_select", name, chosen, through)
+    if isinstance(node, ArgmaxNode):
+        return _argmax(node, name, stream, after)
+    return Instance(module_name(design, node), name, (), through)
+
+
+def _argmax(node: ArgmaxNode, name: str, stream: Stream, after: Stream) -> Instance:
+    rank = node.stage.rank
+    bits = max(1, int(rank.max()).bit_length())
+    ranks = ", ".join(f"{bits}'d{int(value)}" for value in rank[::-1]) if rank.any() else "'0"
+    parameters = (
+        ("ValueBits", stream.code_bits + (not stream.codes.storage.signed)),
+        ("Count", stream.width),
+        ("RankBits", bits),
+        ("Ranks", f"{{{ranks}}}" if rank.any() else ranks),
+    )
+    # Unsigned codes as signed numbers: a zero in front.
+    data = f"{stream.name}_data" if stream.codes.storage.signed else f"{{1'b0, {stream.name}_data}}"
+    inputs = tuple((port, data if port == "data_i" else signal) for port, signal in _from(stream))
+    return Instance("hwgen_argmax", name, parameters, (*inputs, *_to(after)))
+
+
+def _from(stream: Stream) -> tuple[tuple[str, str], ...]:
+    name = stream.name
+    links = (("valid_i", "valid"), ("ready_o", "ready"), ("data_i", "data"), ("last_i", "last"))
+    return (*_CLOCK, *((port, f"{name}_{what}") for port, what in links))
+
+
+def _to(stream: Stream) -> tuple[tuple[str, str], ...]:
+    name = stream.name
+    links = (("valid_o", "valid"), ("ready_i", "ready"), ("data_o", "data"), ("last_o", "last"))
+    return tuple((port, f"{name}_{what}") for port, what in links)
+
+
+def _joined(streams: tuple[Stream, ...], what: str) -> str:
+    """Signals of several streams side by side, that of the first in the low bits."""
+    return "{" + ", ".join(f"{stream.name}_{what}" for stream in reversed(streams)) + "}"
