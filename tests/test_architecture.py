@@ -34,6 +34,7 @@ LAYERS = (
     ("schedule",),
     ("rtl_timing",),
     ("mapping",),
+    ("head_design",),
     ("vectors",),
     ("backends",),
     ("counting",),
