@@ -87,7 +87,12 @@ def _lane(builder: StepBuilder, certified: Certified, context: dict[str, object]
     bits = int(str(context["value_bits"]))
     builder.begin(f"From a value to its code, {context['name']}.")
     code = builder.step(Signal("value_i", bits, 0, 0), certified, "code")
-    builder.block.assigns.append(("code_o", f"{context['code_bits']}'($signed({code.name}))"))
+    kept = int(str(context["code_bits"]))
+    builder.block.assigns.append(("code_o", f"{kept}'($signed({code.name}))"))
+    if code.bits > kept:
+        # An unsigned code has no sign.
+        builder.block.signals.append((1, "unused_sign"))
+        builder.block.assigns.append(("unused_sign", f"|{code.name}[{code.bits - 1}:{kept}]"))
     context |= {
         "blocks": builder.blocks,
         "indexed": builder.indexed,
