@@ -54,7 +54,7 @@ def test_a_planted_error_in_a_generated_layer_is_found(tmp_path: Path, verilator
 
 
 def test_the_layers_cover_all_forms_shared_and_per_channel() -> None:
-    found = {kind: set() for kind in (DenseDesign, MapDesign)}
+    found: dict[type, set[tuple[str, bool]]] = {DenseDesign: set(), MapDesign: set()}
     for layer in heads.benches():
         certified = layer.design.stage.step
         if certified is not None:
@@ -107,5 +107,7 @@ def test_illegal_foldings_of_a_dense_layer_are_refused(change: dict[str, int], m
 def test_illegal_lanes_of_a_step_function_are_refused() -> None:
     design = layer_called("map_shift").design
     assert isinstance(design, MapDesign)
-    with pytest.raises(ConfigError, match=r"^map_shift: lanes must divide the 6 features, not 4; legal are 1, 2, 3, 6$"):
+    with pytest.raises(
+        ConfigError, match=r"^map_shift: lanes must divide the 6 features, not 4; legal are 1, 2, 3, 6$"
+    ):
         replace(design, lanes=4)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def verilator(monkeypatch: pytest.MonkeyPatch) -> Path:
     return found
 
 
-def build(benches: list[Bench], sources: list[Path], folder: Path, options: list[str]) -> None:
+def build(benches: Sequence[Bench], sources: list[Path], folder: Path, options: list[str]) -> None:
     """A simulation of the wrapper in ``folder``."""
     (folder / "bench.sv").write_text(wrapper("bench", benches))
     for bench in benches:

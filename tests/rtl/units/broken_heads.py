@@ -9,17 +9,19 @@ from units.heads import benches as whole
 # Layer, the end of the file's name, what to look for in its text, and what to put there.
 ERRORS = (
     ("multiply_folded", "", ".move_i(sums_valid)", ".move_i(codes_valid)"),
-    ("multiply_folded", "_lane", ".data_i(group_i)", ".data_i(1'b0)"),
+    ("multiply_folded", "_lane", ".index_i(code_multiplier_group)", ".index_i('0)"),
+    ("search_folded", "_lane", ".data_i(group_i)", ".data_i('0)"),
     ("search_folded", "", "valid_o & ready_i & done", "valid_o & done"),
     ("table_folded", "", "{sums_done, sums_done & sums_last}", "{sums_done, sums_last}"),
     ("table_folded", "", ".Steps(5)", ".Steps(4)"),
     ("table_folded", "_lane", "Lane % 10", "(Lane ^ 1) % 10"),
-    ("shift_folded", "", "u_valid (", "u_valid_early ("),
-    ("sums_folded", "", "24'($signed(", "24'($unsigned("),
+    ("shift_folded", "", ".Stages(1)) u_valid", ".Stages(0)) u_valid"),
+    ("sums_folded", "", "21'($signed(", "21'($unsigned("),
     ("map_shift_channels", "", ".move_i(enter)", ".move_i(leave)"),
     ("map_multiply_channels", "", ".Depth(4)) u_credit", ".Depth(3)) u_credit"),
     ("map_shift", "", ".leave_i(leave)", ".leave_i(enter)"),
-    ("map_table", "", ".Signed(0)", ".Signed(1)"),
+    ("map_offset_channels", "_lane", ".index_i(code_offset_group)", ".index_i('0)"),
+    ("map_search_channels", "", ".Signed(0)", ".Signed(1)"),
 )
 
 

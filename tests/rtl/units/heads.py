@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from units.bench import Bench, Signals, pack
 
 from hwgen.backends.rtl_head import dense_files, map_files
 from hwgen.forms import choose
@@ -17,7 +18,6 @@ from hwgen.layers import Activation, Bias, DenseLayer, QuantizedTensor, Quantize
 from hwgen.lowering.head import lower_dense, lower_quantize
 from hwgen.quantizer import IntArray, IntegerType, Quantizer
 from hwgen.rtl_timing import FAST, MEDIUM, SLOW, Registers
-from units.bench import Bench, Signals, pack
 
 INT8, INT4, UINT8, UINT4 = (IntegerType(bits, sign) for sign in (True, False) for bits in (8, 4))
 BIPOLAR = IntegerType(1, True, bipolar=True)
@@ -29,10 +29,12 @@ class StreamedLayer(Bench):
     def __init__(self, design: DenseDesign | MapDesign) -> None:
         self.design, self.unit = design, design.name
         super().__init__()
-        dense = isinstance(design, DenseDesign)
-        self.lanes_in, self.lanes_out = (design.simd, design.pe) if dense else (design.lanes, design.lanes)
-        self.features = design.product.columns if dense else design.features
-        self.results = design.product.rows if dense else design.features
+        if isinstance(design, DenseDesign):
+            self.lanes_in, self.lanes_out = design.simd, design.pe
+            self.features, self.results = design.product.columns, design.product.rows
+        else:
+            self.lanes_in = self.lanes_out = design.lanes
+            self.features = self.results = design.features
         self.beats_in, self.beats_out = self.features // self.lanes_in, self.results // self.lanes_out
 
     @property
@@ -45,9 +47,10 @@ class StreamedLayer(Bench):
         return {"ready_o": 1, "valid_o": 1, "data_o": self.lanes_out * self.design.codes.storage.bits, "last_o": 1}
 
     def generated(self) -> dict[str, str]:
-        design = self.design
-        generate = dense_files if isinstance(design, DenseDesign) else map_files
-        return generate(design, "Generated for a test.")  # type: ignore[operator,no-any-return]
+        origin = "Generated for a test."
+        if isinstance(self.design, DenseDesign):
+            return dense_files(self.design, origin)
+        return map_files(self.design, origin)
 
     def files(self) -> dict[str, str]:
         return {path: text for path, text in self.generated().items() if path.startswith("rom/")}
@@ -258,6 +261,9 @@ def benches() -> list[StreamedLayer]:
         mapped("map_shift_channels", 6, 3, "shift", quantizer(UINT8, 1 / 16, tuple(range(6))), quantizer(INT8, 1 / 4)),
         mapped("map_multiply", 3, 1, "multiply", plain, quantizer(INT4, 0.33)),
         mapped("map_multiply_channels", 6, 2, "multiply", quantizer(INT8, scales(6)), quantizer(UINT8, 0.03, 9)),
+        mapped(
+            "map_offset_channels", 6, 2, "multiply", quantizer(UINT8, 0.05, (0, 30, 9, 60, 4, 1)), quantizer(INT8, 0.13)
+        ),
         mapped("map_search", 4, 2, "search", plain, quantizer(UINT8, 1 / 256), Activation.SIGMOID, FAST),
         mapped("map_search_channels", 6, 1, "search", quantizer(UINT8, 0.03, 5), quantizer(INT4, scales(6, 0.4))),
         mapped("map_table", 5, 5, "table", unsigned, quantizer(INT8, 1 / 128), Activation.TANH),
