@@ -508,7 +508,9 @@ def test_different_scales_of_input_and_hidden_products_are_refused() -> None:
 def test_binary_codes_are_signs(activation: Activation, zero: int) -> None:
     """Quantizers of {-1, +1} have no code between: 0 belongs to +1."""
     source = Wire("a", 1, False, Quantizer((0.25,), (zero,), IntegerType(8, True)))
-    layer = QuantizeLayer("b", source, Requantization(activation, Quantizer((1.0,), (0,), IntegerType(1, True, True))))
+    layer = QuantizeLayer(
+        "b", source, Requantization(activation, Quantizer((1.0,), (0,), IntegerType(1, True, bipolar=True)))
+    )
     codes = np.arange(-128, 128)[:, np.newaxis]
     expected = layer.evaluate({"a": source.decode(codes)})["b"]
     np.testing.assert_array_equal(lower_quantize(layer).run({"a": codes})["b"], expected)
