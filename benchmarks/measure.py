@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -160,5 +160,5 @@ def simulate(project: Path, size: Size, effort: Effort) -> dict[str, Any]:
         "steps": steps,
         "steps_per_second": steps / seconds,
         "compile_seconds": compiled,
-        "folding": asdict(opened.design.folding),
+        "folding": json.loads((opened.path / "folding.json").read_text()),
     }

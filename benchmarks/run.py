@@ -112,7 +112,7 @@ def show(results: dict[str, Any], out: Console) -> None:
     columns = "size", _right("steps/s"), _right("compiled in"), "folding"
     table = Table(*columns, title="C simulation", title_justify="left")
     for entry in results["csim"]:
-        folding = " ".join(f"{name}={value}" for name, value in entry["folding"].items())
+        folding = ", ".join(f"{name} {fold['pe']} x {fold['simd']}" for name, fold in entry["folding"].items())
         table.add_row(
             label(entry["size"]), f"{entry['steps_per_second']:,.0f}", f"{entry['compile_seconds']:.1f} s", folding
         )

@@ -15,10 +15,11 @@ from typing import Any
 
 from hwgen import integer
 from hwgen.forms import Certified
+from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer import IntegerCell
 from hwgen.integer_network import ArgmaxStage, DenseStage, IntegerNetwork, SelectStage, StepStage
 from hwgen.network import Network
-from hwgen.quantizer import IntArray, IntegerType
+from hwgen.quantizer import IntegerType
 from hwgen.schedule import FoldedProduct, Options, Port, Schedule, signed
 
 
@@ -94,24 +95,28 @@ class CellNode(Node):
 
 @dataclass(frozen=True)
 class DenseNode(Node):
-    """A dense layer: ``product`` folded PE x SIMD, ``bias`` [rows]; without a step the sums are its codes.
+    """A dense layer."""
 
-    ``vectors`` of its results find room in its output.
-    """
-
-    stage: DenseStage
-    product: FoldedProduct
-    bias: IntArray
-    vectors: int
+    design: DenseDesign
 
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Its step function, if it has one."""
         return self.stage.steps()
 
     @property
+    def stage(self) -> DenseStage:
+        """What it computes; without a step the sums are its codes."""
+        return self.design.stage
+
+    @property
+    def product(self) -> FoldedProduct:
+        """Its weights, PE x SIMD of them a cycle."""
+        return self.design.product
+
+    @property
     def folding(self) -> dict[str, Any]:
         """PE and SIMD."""
-        return {"pe": self.product.pe, "simd": self.product.simd}
+        return {"pe": self.design.pe, "simd": self.design.simd}
 
     @property
     def cycles(self) -> int:
@@ -123,7 +128,12 @@ class DenseNode(Node):
 class MapNode(Node):
     """A step function on every code."""
 
-    stage: StepStage
+    design: MapDesign
+
+    @property
+    def stage(self) -> StepStage:
+        """What it computes."""
+        return self.design.stage
 
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Its step function."""

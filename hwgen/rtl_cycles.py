@@ -24,7 +24,7 @@ from hwgen.dataflow import (
     WidenNode,
 )
 from hwgen.events import Channel, Process, Series, run
-from hwgen.rtl_timing import Registers, Timeline, latency, map_depth, product_latency, registers_for, timeline
+from hwgen.rtl_timing import Registers, Timeline, registers_for, timeline
 from hwgen.schedule import Port, Schedule
 
 
@@ -99,9 +99,9 @@ def _node(node: Node, channels: Mapping[str, Channel], registers: Registers) -> 
         edges = {port.name: channel for port, channel in zip(ports, (*inputs, *outputs), strict=True)}
         yield from _cell(timeline(node.design, registers), edges)
     elif isinstance(node, DenseNode):
-        yield from _dense(node, inputs[0], outputs[0], registers)
+        yield from _dense(node, inputs[0], outputs[0])
     elif isinstance(node, MapNode):
-        yield from _map(node, inputs[0], outputs[0], registers)
+        yield from _map(node, inputs[0], outputs[0])
     elif isinstance(node, ForkNode):
         yield _fork(inputs[0], outputs)
     elif isinstance(node, NarrowNode):
@@ -297,17 +297,17 @@ def _reverse(before: Channel, after: Channel) -> Iterator[Process]:
 # What stands around recurrent layers.
 
 
-def _dense(node: DenseNode, x: Channel, y: Channel, registers: Registers) -> Iterator[Process]:
+def _dense(node: DenseNode, x: Channel, y: Channel) -> Iterator[Process]:
     product, left, begun, last = node.product, Series(), Series(), list[bool]()
-    behind = product_latency(product.simd, registers) + sum(latency(step, registers) for _, step in node.steps())
+    behind = node.design.product_latency + node.design.step_latency
 
     def multiply() -> Process:
         beat = vector = 0
         end = -1
         while True:
             ready = end + 1
-            if vector >= node.vectors:
-                ready = max(ready, 1 + (yield left, vector - node.vectors))
+            if vector >= node.design.vectors:
+                ready = max(ready, 1 + (yield left, vector - node.design.vectors))
             for _ in range(product.column_tiles):
                 x.accept(ready)
                 end = yield x.moved, beat
@@ -334,9 +334,8 @@ def _dense(node: DenseNode, x: Channel, y: Channel, registers: Registers) -> Ite
     yield put_out()
 
 
-def _map(node: MapNode, x: Channel, y: Channel, registers: Registers) -> Iterator[Process]:
-    (step,) = (certified for _, certified in node.steps())
-    stages, depth = latency(step, registers), map_depth(step, registers)
+def _map(node: MapNode, x: Channel, y: Channel) -> Iterator[Process]:
+    stages, depth = node.design.step_latency, node.design.depth
 
     def enter() -> Process:
         beat = 0

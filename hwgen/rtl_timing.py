@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm
-from hwgen.schedule import FoldedProduct, Schedule
+from hwgen.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,10 @@ def product_latency(simd: int, registers: Registers) -> int:
     return registers.weight + registers.product + tree_stages(simd, registers) + 1
 
 
-def dense_vectors(product: FoldedProduct, step: Certified | None, registers: Registers) -> int:
-    """Vectors that the output of a dense layer buffers: as many as are on their way at full rate, at least two."""
-    behind = product_latency(product.simd, registers) + (0 if step is None else latency(step, registers))
-    return max(2, -(-(product.cycles + behind + 2) // product.cycles))
-
-
-def map_depth(step: Certified, registers: Registers) -> int:
-    """Beats that find room behind a step function on a stream: all that are on their way at full rate."""
-    return latency(step, registers) + 2
+def dense_vectors(cycles: int, simd: int, step: Certified | None, registers: Registers) -> int:
+    """Vectors that a dense layer of so many cycles buffers: as many as are on their way at full rate, at least two."""
+    behind = product_latency(simd, registers) + (0 if step is None else latency(step, registers))
+    return max(2, -(-(cycles + behind + 2) // cycles))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from hwgen.dataflow import (
 )
 from hwgen.errors import ConfigError, UnsupportedError, listing, printable
 from hwgen.folding import Folding, divisors, nearest
+from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer_network import (
     ArgmaxStage,
     CellStage,
@@ -42,7 +43,7 @@ from hwgen.integer_network import (
 from hwgen.naming import identifier
 from hwgen.network import Network, NetworkOutput
 from hwgen.rtl_timing import dense_vectors, registers_for
-from hwgen.schedule import Options, Port, design_cell, fold
+from hwgen.schedule import Options, Port, design_cell
 
 
 @dataclass(frozen=True)
@@ -213,26 +214,20 @@ class _Wiring:
         elif isinstance(stage, DenseStage):
             self._dense(stage)
         elif isinstance(stage, StepStage):
-            stream = self._take(stage.source)
-            self._one(stage, self._node_name(stage), stream, stream.lanes, MapNode)
+            self._map(stage)
         elif isinstance(stage, ArgmaxStage):
-            stream = self._take(stage.source, 1)
-            self._one(stage, self._node_name(stage), stream, 1, ArgmaxNode)
+            name, stream = self._node_name(stage), self._take(stage.source, 1)
+            self._put(stage, ArgmaxNode(name, (stream,), (self._stream(f"{name}_y", stage.wire, 1),), stage))
         elif isinstance(stage, SelectStage):
-            stream = self._take(stage.source)
-            self._one(stage, self._node_name(stage), stream, stream.lanes, SelectNode)
+            name, stream = self._node_name(stage), self._take(stage.source)
+            after = self._stream(f"{name}_y", stage.wire, stream.lanes)
+            self._put(stage, SelectNode(name, (stream,), (after,), stage))
         elif isinstance(stage, ConcatStage):
             self._concat(stage)
         else:
             raise UnsupportedError(
                 f"{printable(stage.name)}: hwgen runs this RNN (hwgen run), but generates no hardware for it so far"
             )
-
-    def _one(self, stage: _Simple, name: str, stream: Stream, lanes: int, kind: Any, **options: Any) -> None:
-        """The node of a stage from one stream to one, whose beats have so many lanes."""
-        after = self._stream(f"{name}_y", stage.wire, lanes)
-        self.nodes.append(kind(name, (stream,), (after,), stage=stage, **options))
-        self._offer(stage.wire, after, self._turns[self._wire(stage.source)])
 
     def _stream(self, name: str, wire: str, lanes: int) -> Stream:
         shown = self.network.wires[wire]
@@ -254,8 +249,8 @@ class _Wiring:
             folding = Folding.from_dict(self.asked[name], f"--folding, {name}")
         assert isinstance(folding, Folding)
         used = tuple(port for port, place in _PORTS.items() if self._readers[stage.wires[place]])
-        module = f"{identifier(self.network.name)}_{name}"
-        design = design_cell(self.network, cell, replace(self.options, outputs=used), folding, module, packed=True)
+        options = replace(self.options, outputs=used)
+        design = design_cell(self.network, cell, options, folding, self._module(name), packed=True)
         wires = {"x": stage.source, "h0": stage.initial_hidden, "c0": stage.initial_cell}
         given = [(port, wires[port.name]) for port in design.inputs]
         inputs = tuple(self._take(wire, port.lanes, f"{port.name}_{name}") for port, wire in given if wire is not None)
@@ -275,17 +270,37 @@ class _Wiring:
             folding = DenseFolding.from_dict(self.asked[name], f"--folding, {name}")
         assert isinstance(folding, DenseFolding)
         rows, columns = stage.weights.shape
-        pe, simd = folding.pe, folding.simd
-        for what, value, total, of in (("pe", pe, rows, "outputs"), ("simd", simd, columns, "inputs")):
+        for what, value, total, of in (("pe", folding.pe, rows, "outputs"), ("simd", folding.simd, columns, "inputs")):
             if total % value:
                 raise ConfigError(
                     f"folding {name}.{what} must divide the {total} {of}, not {value}; "
                     f"nearest legal: {nearest(value, divisors(total))}"
                 )
-        product = fold(name, stage.weights, pe, simd, stage.weight, stage.total)
-        stream = self._take(stage.source, simd)
-        vectors = dense_vectors(product, stage.step, self.registers)
-        self._one(stage, name, stream, pe, DenseNode, product=product, bias=stage.bias, vectors=vectors)
+        stream = self._take(stage.source, folding.simd)
+        after = self._stream(f"{name}_y", stage.wire, folding.pe)
+        vectors = dense_vectors(
+            rows // folding.pe * (columns // folding.simd), folding.simd, stage.step, self.registers
+        )
+        design = DenseDesign(
+            self._module(name), stage, stream.codes, after.codes, folding.pe, folding.simd, vectors, self.registers
+        )
+        self._put(stage, DenseNode(name, (stream,), (after,), design))
+
+    def _map(self, stage: StepStage) -> None:
+        name, stream = self._node_name(stage), self._take(stage.source)
+        after = self._stream(f"{name}_y", stage.wire, stream.lanes)
+        design = MapDesign(
+            self._module(name), stage, stream.codes, after.codes, stream.width, stream.lanes, self.registers
+        )
+        self._put(stage, MapNode(name, (stream,), (after,), design))
+
+    def _put(self, stage: _Simple, node: Node) -> None:
+        """The node of a stage from one stream to one."""
+        self.nodes.append(node)
+        self._offer(stage.wire, node.outputs[0], self._turns[self._wire(stage.source)])
+
+    def _module(self, node: str) -> str:
+        return f"{identifier(self.network.name)}_{node}"
 
     def _concat(self, stage: ConcatStage) -> None:
         """Vectors side by side; a path that stores no whole sequences holds what comes while another one does."""

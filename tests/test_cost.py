@@ -15,6 +15,7 @@ from benchmarks.synthesis import fit
 from benchmarks.synthesis.designs import Point
 from hwgen import cost, counting, mapping
 from hwgen.folding import Folding
+from hwgen.schedule import schedule
 
 MODELS = Path(__file__).parent / "models"
 SAMPLES = fit.load()
@@ -54,7 +55,7 @@ def test_a_shuffled_measurement_is_noticed() -> None:
 
 
 def test_a_prediction_is_the_sum_of_its_units_and_cheap() -> None:
-    design = hwgen.schedule(hwgen.load(MODELS / "default.onnx"))
+    design = schedule(hwgen.load(MODELS / "default.onnx"))
     begin = time.perf_counter()
     found = cost.predict(design)
     assert time.perf_counter() - begin < 1
@@ -118,8 +119,7 @@ def test_bits_that_never_change_are_not_stored() -> None:
 def test_unrolling_is_paid_in_dsps_and_saves_block_ram() -> None:
     network = hwgen.load(MODELS / "default.onnx")
     serial, wide = (
-        cost.predict(hwgen.schedule(network, folding=Folding(*folding))).whole
-        for folding in ((1, 1, 1, 1), (80, 10, 80, 20))
+        cost.predict(schedule(network, folding=Folding(*folding))).whole for folding in ((1, 1, 1, 1), (80, 10, 80, 20))
     )
     assert wide.dsp > 2400 > serial.dsp
     assert wide.bram == 0 < serial.bram

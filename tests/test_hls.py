@@ -19,6 +19,7 @@ from hwgen import resources, toolchain
 from hwgen.backends.hls import generate
 from hwgen.backends.naming import camel
 from hwgen.errors import ToolError
+from hwgen.schedule import schedule
 from hwgen.verify import csim
 
 NAMES = sorted(path.stem for path in MODELS.glob("*.onnx"))
@@ -27,10 +28,10 @@ ALL_OUTPUTS = ("sequence", "last_hidden", "last_cell")
 
 def test_streaming_keeps_the_state_across_sequences(default_model: Path, tmp_path: Path) -> None:
     network = hwgen.load(default_model)
-    project = hwgen.build(hwgen.schedule(network, streaming=True, outputs=ALL_OUTPUTS), tmp_path / "project")
+    project = hwgen.build(schedule(network, streaming=True, outputs=ALL_OUTPUTS), tmp_path / "project")
     assert project.verify(sequences=30, seed=3)["passed"]
     # The same vectors do not fit a design that returns to the initial state.
-    forgetful = hwgen.build(hwgen.schedule(network, outputs=ALL_OUTPUTS), tmp_path / "forgetful")
+    forgetful = hwgen.build(schedule(network, outputs=ALL_OUTPUTS), tmp_path / "forgetful")
     shutil.copytree(project.path / "hls" / "vectors", forgetful.path / "hls" / "vectors", dirs_exist_ok=True)
     assert run_shipped_vectors(forgetful, stall=0).returncode == 1
 
@@ -41,14 +42,14 @@ def test_a_gate_that_never_moves_is_a_constant(tmp_path: Path, default_model: Pa
     gate = network.layer.gate("input")
     still = replace(gate, accumulator=replace(gate.accumulator, scale=(1e9,)))
     network = replace(network, layers=(replace(network.layer, gates=(still, *network.layer.gates[1:])),))
-    assert hwgen.build(hwgen.schedule(network), tmp_path / "project").verify(sequences=20)["passed"]
+    assert hwgen.build(schedule(network), tmp_path / "project").verify(sequences=20)["passed"]
 
 
 def test_thresholds_that_are_never_reached_fit_their_type() -> None:
     """They lie one above the domain, which may be one too many for the type of the domain."""
     found = 0
     for name in NAMES:
-        design = hwgen.schedule(hwgen.load(MODELS / f"{name}.onnx"))
+        design = schedule(hwgen.load(MODELS / f"{name}.onnx"))
         text = generate(design, "origin")["src/parameters.hpp"]
         for step_name, certified in design.cell.steps():
             if certified.form.kind == "search":
@@ -87,7 +88,7 @@ def run_shipped_vectors(project: hwgen.Project, stall: int) -> subprocess.Comple
 def test_an_error_planted_in_the_generated_code_is_caught(
     file: str, pattern: str, replacement: Callable[[re.Match[str]], str], default_model: Path, tmp_path: Path
 ) -> None:
-    project = hwgen.build(hwgen.schedule(hwgen.load(default_model)), tmp_path / "project")
+    project = hwgen.build(schedule(hwgen.load(default_model)), tmp_path / "project")
     source = project.path / "hls" / "src" / file
     text, count = re.subn(pattern, replacement, source.read_text(), count=1, flags=re.DOTALL)
     assert count == 1, f"{pattern} does not occur in {file}"
@@ -100,7 +101,7 @@ def test_an_error_planted_in_the_generated_code_is_caught(
 
 def test_a_design_that_hangs_is_reported_as_a_deadlock(tmp_path: Path) -> None:
     """A task that never forwards the last cell state leaves the test bench waiting."""
-    design = hwgen.schedule(hwgen.load(MODELS / "default.onnx"), outputs=ALL_OUTPUTS)
+    design = schedule(hwgen.load(MODELS / "default.onnx"), outputs=ALL_OUTPUTS)
     project = hwgen.build(design, tmp_path / "project")
     source = project.path / "hls" / "src" / "default_top.cpp"
     source.write_text(source.read_text().replace("if (state.last) c_n_codes", "if (group < 0) c_n_codes"))
@@ -110,7 +111,7 @@ def test_a_design_that_hangs_is_reported_as_a_deadlock(tmp_path: Path) -> None:
 
 
 def test_shipped_vectors_pass_with_the_projects_own_makefile(default_model: Path, tmp_path: Path) -> None:
-    project = hwgen.build(hwgen.schedule(hwgen.load(default_model)), tmp_path / "project")
+    project = hwgen.build(schedule(hwgen.load(default_model)), tmp_path / "project")
     stand_ins = resources.sim() / "csim" / "include"
     command = [
         "make",
@@ -132,7 +133,7 @@ def test_clang_accepts_the_generated_code_without_a_warning(name: str, tmp_path:
         assert not os.environ.get("CI"), "CI must install clang++"
         pytest.skip("clang++ is not installed; CI installs it")
     network = hwgen.load(MODELS / f"{name}.onnx")
-    project = hwgen.build(hwgen.schedule(network, outputs=ALL_OUTPUTS), tmp_path / "project")
+    project = hwgen.build(schedule(network, outputs=ALL_OUTPUTS), tmp_path / "project")
     binary = csim.compile_testbench(project, compiler=compiler)
     command = [str(binary), "--vectors", str(project.path / "hls" / "vectors"), "--stall", "30"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -141,7 +142,7 @@ def test_clang_accepts_the_generated_code_without_a_warning(name: str, tmp_path:
 
 def test_generated_code_uses_nothing_that_only_simulates(tmp_path: Path) -> None:
     for name in NAMES:
-        design = hwgen.schedule(hwgen.load(MODELS / f"{name}.onnx"), outputs=ALL_OUTPUTS)
+        design = schedule(hwgen.load(MODELS / f"{name}.onnx"), outputs=ALL_OUTPUTS)
         for path, text in generate(design, "origin").items():
             if path.startswith(("src/", "lib/")):
                 code = re.sub(r"//.*", "", text)

@@ -12,6 +12,7 @@ from conftest import MODELS
 
 import hwgen
 from hwgen.folding import Folding, divisors, legal_hidden_pe
+from hwgen.schedule import schedule
 from hwgen.verify import verify
 
 NAMES = sorted(path.stem for path in MODELS.glob("*.onnx"))
@@ -46,7 +47,7 @@ def assert_exact(model: Path, kind: str, folder: Path, sequences: int, record_pr
     seed = f"{model.stem} {kind}"
     folding = folding_called(kind, network, seed)
     max_length = 24 if network.layer.reverse else None
-    design = hwgen.schedule(network, folding=folding, outputs=ALL_OUTPUTS, max_length=max_length)
+    design = schedule(network, folding=folding, outputs=ALL_OUTPUTS, max_length=max_length)
     levels = verify(hwgen.build(design, folder, backend="all"), sequences=sequences, seed=len(seed))["levels"]
     message = f"{seed}: {design.folding}, {levels}"
     for name in ("csim", "rtl"):

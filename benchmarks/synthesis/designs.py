@@ -10,7 +10,7 @@ from typing import Any
 
 import hwgen
 from hwgen.folding import Folding
-from hwgen.schedule import Schedule
+from hwgen.schedule import Schedule, schedule
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "tests" / "models"
@@ -58,7 +58,7 @@ class Point:
     def schedule(self) -> Schedule:
         """The design."""
         generated = Path(__file__).parent / "models" / f"{self.model}.onnx"
-        return hwgen.schedule(
+        return schedule(
             hwgen.load(generated if generated.is_file() else MODELS / f"{self.model}.onnx"),
             folding=Folding(*self.folding) if self.folding else None,
             clock_mhz=self.clock,

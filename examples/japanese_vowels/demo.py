@@ -20,7 +20,7 @@ from rich.table import Table
 import hwgen
 from hwgen import host, vectors
 from hwgen.report import print_build, print_synthesis, print_verification
-from hwgen.rtl_timing import timeline
+from hwgen.rtl_cycles import period
 from hwgen.synth import synthesise
 from hwgen.verify import verify
 
@@ -61,14 +61,14 @@ def main() -> int:
     table = Table("Brevitas float32 = integer model", "codes", "mismatches", box=None, pad_edge=False)
     wrong = 0
     for name, ours, theirs in (
-        ("hidden state, every step", results.y, data["y_codes"]),
-        ("cell state, last step", results.c_n, data["c_n_codes"]),
+        ("hidden state, every step", results.port("y"), data["y_codes"]),
+        ("cell state, last step", results.port("c_n"), data["c_n_codes"]),
     ):
         differing = int((ours != theirs).sum())
         wrong += differing
         table.add_row(name, f"{ours.size:,}", f"{differing:,}")
     console.print(table)
-    console.print(f"accuracy of the speaker classifier on these codes: {accuracy(results.h_n, data):.2%}")
+    console.print(f"accuracy of the speaker classifier on these codes: {accuracy(results.port('h_n'), data):.2%}")
 
     console.rule("3. the generated hardware, HLS C++ and SystemVerilog: the same utterances, then random codes")
     given = verify(project, given=sequences, progress=_say)
@@ -80,10 +80,10 @@ def main() -> int:
     print_synthesis("xc7", synthesise(project, "xc7", _say, units=False), console)
     placed = synthesise(project, "ecp5", _say, units=False)
     print_synthesis("ecp5", placed, console)
-    period = timeline(design).period
+    cycles = period(design)
     console.print(
-        f"{period} cycles a time step: {1e6 * placed['fmax_mhz'] / period:,.0f} steps/s on this ECP5, "
-        f"{1e6 * design.options.clock_mhz / period:,.0f} at {design.options.clock_mhz:g} MHz"
+        f"{cycles} cycles a time step: {1e6 * placed['fmax_mhz'] / cycles:,.0f} steps/s on this ECP5, "
+        f"{1e6 * design.options.clock_mhz / cycles:,.0f} at {design.options.clock_mhz:g} MHz"
     )
 
     wrong += sum(level["mismatches"] for report in (given, random) for level in report["levels"].values())

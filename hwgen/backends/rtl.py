@@ -3,45 +3,27 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import numpy as np
-
 from hwgen import mapping, resources
 from hwgen.backends.naming import comment, top_name
+from hwgen.backends.rtl_head import dense_files, map_files
 from hwgen.backends.rtl_network import network_context
+from hwgen.backends.rtl_template import bias_file, environment, weight_file
 from hwgen.backends.rtl_unit import UnitBuilder
-from hwgen.backends.sv import LINE, constant, hex_file, index_bits, literal
-from hwgen.dataflow import CellNode, Design
+from hwgen.backends.sv import constant, index_bits, literal
+from hwgen.dataflow import CellNode, DenseNode, Design, MapNode
 from hwgen.mapping import code_bits, weight_bits
 from hwgen.quantizer import IntArray
 from hwgen.rtl_timing import Registers, Timeline, registers_for, timeline
 from hwgen.schedule import Port, Schedule
 
 
-def _wrapped_comment(text: str, indent: int = 0) -> str:
-    prefix = " " * indent + "// "
-    return textwrap.fill(text, LINE, initial_indent=prefix, subsequent_indent=prefix)
-
-
 def generate(design: Design, origin: str, registers: Registers | None = None) -> dict[str, str]:
     """The files of the RTL project as {path: text}; ``origin`` says in each header what it was made from."""
     registers = registers or registers_for(design.options.clock_mhz)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(str(resources.templates() / "rtl")),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters["comment"] = _wrapped_comment
-    environment.filters["bits"] = math.prod
-    environment.filters["bus"] = lambda factors: f"[{math.prod(factors) - 1}:0]"
-    top = top_name(design)
+    top, templates = top_name(design), environment()
     context = {
         "top": top,
         "origin": origin,
@@ -52,20 +34,23 @@ def generate(design: Design, origin: str, registers: Registers | None = None) ->
     }
     files = {f"lib/{path.name}": path.read_text("utf-8") for path in sorted(library().glob("*.sv"))}
     if isinstance(design, Schedule):
-        files |= _cell(design, timeline(design, registers), context, environment, "rom")
+        files |= _cell(design, timeline(design, registers), context, "rom")
     else:
-        whole = context | network_context(design)
-        files[f"src/{top}.sv"] = environment.get_template("network.sv.jinja").render(whole)
+        files[f"src/{top}.sv"] = templates.get_template("network.sv.jinja").render(context | network_context(design))
         for node in design.nodes:
-            folder = f"rom/{node.name}"
             if isinstance(node, CellNode):
-                files |= _cell(node.design, timeline(node.design, registers), context, environment, folder)
+                folder = f"rom/{node.design.module}"
+                files |= _cell(node.design, timeline(node.design, registers), context, folder)
+            elif isinstance(node, DenseNode):
+                files |= dense_files(node.design, origin)
+            elif isinstance(node, MapNode):
+                files |= map_files(node.design, origin)
     for template, path in (
         ("ports.hpp.jinja", "tb/ports.hpp"),
         ("Makefile.jinja", "Makefile"),
         ("vivado_ooc.tcl.jinja", "vivado_ooc.tcl"),
     ):
-        files[path] = environment.get_template(template).render(context)
+        files[path] = templates.get_template(template).render(context)
     files["tb/harness.cpp"] = (resources.sim() / "rtl" / "harness.cpp").read_text("utf-8")
     files["tb/vectors.hpp"] = (resources.sim() / "vectors.hpp").read_text("utf-8")
     names = [path for path in sorted(files) if path.endswith(".sv")]
@@ -73,17 +58,14 @@ def generate(design: Design, origin: str, registers: Registers | None = None) ->
     return files
 
 
-def _cell(
-    design: Schedule, times: Timeline, whole: dict[str, Any], environment: jinja2.Environment, folder: str
-) -> dict[str, str]:
+def _cell(design: Schedule, times: Timeline, whole: dict[str, Any], folder: str) -> dict[str, str]:
     """The modules of a recurrent layer, and its memories in a folder."""
     unit = UnitBuilder(design, times, folder)
     unit.build()
-    context = whole | _context(design, times) | unit.context() | {"folder": folder}
-    top = top_name(design)
+    context, templates = whole | _context(design, times) | unit.context() | {"folder": folder}, environment()
     files = _memories(design, folder) | unit.files()
-    for template, path in (("top.sv.jinja", f"src/{top}.sv"), ("unit.sv.jinja", f"src/{top}_unit.sv")):
-        files[path] = environment.get_template(template).render(context)
+    for template, path in (("top.sv.jinja", ""), ("unit.sv.jinja", "_unit")):
+        files[f"src/{top_name(design)}{path}.sv"] = templates.get_template(template).render(context)
     return files
 
 
@@ -182,27 +164,8 @@ def taps(times: Timeline) -> tuple[dict[str, str], list[dict[str, Any]]]:
     return {what: names[time] for what, time in needed.items()}, chain
 
 
-def _pack(lanes: IntArray, bits: int) -> int:
-    """Lanes of two's complement numbers side by side, lane 0 in the low bits."""
-    mask, word = (1 << bits) - 1, 0
-    for lane in lanes[::-1]:
-        word = word << bits | (int(lane) & mask)
-    return word
-
-
 def _memories(design: Schedule, folder: str) -> dict[str, str]:
     """Weights and biases: a word for each tile, or for each group of PE rows."""
-    files = {}
-    for product in (design.input_product, design.hidden_product):
-        bits = weight_bits(product)
-        stored = (product.weights > 0).astype(np.int64) if product.weight.bipolar else product.weights
-        # [pe, tile, lane] to one word a tile, SIMD lanes of a row side by side, rows above each other.
-        tiles = stored.transpose(1, 0, 2).reshape(product.cycles, -1)
-        what = f"{product.name} weights: {product.cycles} tiles of {product.pe} PE x {product.simd} SIMD x {bits} bits"
-        words = (_pack(tile, bits) for tile in tiles)
-        files[f"{folder}/{product.name}_weights.hex"] = hex_file(what, words, tiles.shape[1] * bits)
-    inputs, bits = design.input_product, mapping.sum_bits(design)
-    folds = design.bias.reshape(inputs.folds, inputs.pe)
-    what = f"bias: {inputs.folds} groups of {inputs.pe} rows x {bits} bits"
-    files[f"{folder}/bias.hex"] = hex_file(what, (_pack(fold, bits) for fold in folds), inputs.pe * bits)
+    files = {f"{folder}/{product.name}_weights.hex": weight_file(product) for product in design.products}
+    files[f"{folder}/bias.hex"] = bias_file(design.bias, design.input_product, mapping.sum_bits(design))
     return files

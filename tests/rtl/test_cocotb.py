@@ -17,8 +17,8 @@ from hwgen import vectors
 from hwgen.cli import main
 from hwgen.errors import ConfigError, ToolError
 from hwgen.folding import Folding
-from hwgen.rtl_timing import Prediction, Timeline, timeline
-from hwgen.schedule import Schedule
+from hwgen.rtl_cycles import Prediction, predict
+from hwgen.schedule import Schedule, schedule
 from hwgen.verify import protocol, verify
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -54,8 +54,9 @@ def check(project: hwgen.Project, sequences: int = 8) -> None:
     of_state = len([port for port in project.design.outputs if port.name != "y"])
     sequences = level["sequences"]
     vectors_of_y = level["steps"] if any(port.name == "y" for port in project.design.outputs) else 0
-    of_all = (vectors_of_y + of_state * sequences) * project.design.cell.hidden_size
-    of_singles = sequences * len(project.design.outputs) * project.design.cell.hidden_size
+    width = project.design.outputs[0].width
+    of_all = (vectors_of_y + of_state * sequences) * width
+    of_singles = sequences * len(project.design.outputs) * width
     assert level["codes"] == 8 * of_all + 2 * of_singles
 
 
@@ -199,10 +200,9 @@ def test_a_design_from_elsewhere_passes(exported: tuple[hwgen.Project, Path]) ->
     assert level["top"] == "exported"
     assert level["predicted_cycles"] is None
     # The same design behind wires: its cycles are those of the prediction all the same.
-    times = timeline(project.design).predict(
-        protocol.bounded(project.design, vectors.random_sequences(project.design, 64, 1)).lengths
-    )
-    assert level["simulated_cycles"] == {name: {"first": a, "last": b} for name, (a, b) in times.ports.items()}
+    some = protocol.bounded(project.design, vectors.random_sequences(project.design, 64, 1))
+    ports = predict(project.design, some.lengths).ports
+    assert level["simulated_cycles"] == {name: {"first": a, "last": b} for name, (a, b) in ports.items()}
     assert failed(report) == {}
     assert "cocotb, y: first beat in cycle" in result.output
     assert "predicted" not in result.output
@@ -254,12 +254,11 @@ def test_a_flipped_weight_is_found_without_a_build(
 
 def test_a_wrong_prediction_is_found(exported: tuple[hwgen.Project, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     project, _ = exported
-    right = Timeline.predict
 
-    def late(times: Timeline, lengths: tuple[int, ...]) -> Prediction:
-        return Prediction({name: (first, last + 1) for name, (first, last) in right(times, lengths).ports.items()})
+    def late(design: Schedule, lengths: tuple[int, ...]) -> Prediction:
+        return Prediction({name: (first, last + 1) for name, (first, last) in predict(design, lengths).ports.items()})
 
-    monkeypatch.setattr(Timeline, "predict", late)
+    monkeypatch.setattr(protocol, "predict_cycles", late)
     report = verify(project, level="cocotb", sequences=4)
     found = failed(report)
     assert set(found) == {"full_rate", "single_steps", "reset_in_sequence"}
@@ -349,8 +348,8 @@ def test_a_missing_cocotb_says_how_to_install_it(
 
 
 def test_few_and_short_sequences_for_slow_designs() -> None:
-    slow = hwgen.schedule(hwgen.load(MODELS / "default.onnx"), folding=Folding(1, 1, 1, 1))
-    fast = hwgen.schedule(hwgen.load(MODELS / "default.onnx"), folding=Folding(80, 10, 80, 20))
+    slow = schedule(hwgen.load(MODELS / "default.onnx"), folding=Folding(1, 1, 1, 1))
+    fast = schedule(hwgen.load(MODELS / "default.onnx"), folding=Folding(80, 10, 80, 20))
 
     def taken(design: Schedule) -> vectors.Sequences:
         return protocol.bounded(design, vectors.random_sequences(design, 64, 1))

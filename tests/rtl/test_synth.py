@@ -16,6 +16,7 @@ from hwgen.backends import rtl
 from hwgen.backends.naming import top_name
 from hwgen.errors import ConfigError, ToolError
 from hwgen.folding import Folding
+from hwgen.schedule import Schedule
 from hwgen.synth import synthesise, yosys
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -30,9 +31,10 @@ def project_of(model: Path, folder: Path, folding: tuple[int, int, int, int] | N
 def test_measured_and_predicted_resources_stand_beside_each_other(tmp_path: Path) -> None:
     project = project_of(MODELS / "default.onnx", tmp_path)
     design = project.design
+    assert isinstance(design, Schedule)
     result = synthesise(project, "xc7")
     measured, predicted = result["measured"], result["predicted"]
-    macs = sum(product.pe * product.simd for product in (design.input_product, design.hidden_product))
+    macs = sum(product.pe * product.simd for product in design.products)
     assert result["units"]["hwgen_matvec"]["dsp"] == macs
     assert measured["dsp"] >= macs
     # 100 words of 4 x 4 x 8 bits for the hidden product, of 4 x 2 x 8 for the input product.
@@ -62,6 +64,7 @@ def test_both_frontends_map_to_the_same_dsps_and_block_rams(
 ) -> None:
     project = project_of(model, tmp_path, folding)
     measured = yosys.resources(project, "xc7", tmp_path, frontend)
+    assert isinstance(project.design, Schedule)
     predicted = cost.predict(project.design).whole
     assert (measured["dsp"], measured["bram"]) == (predicted.dsp, predicted.bram)
 

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The templates of the RTL, and the memories of products that they name."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+
+import jinja2
+import numpy as np
+
+from hwgen import resources
+from hwgen.backends.sv import LINE, hex_file
+from hwgen.mapping import weight_bits
+from hwgen.quantizer import IntArray
+from hwgen.schedule import FoldedProduct
+
+
+def _wrapped_comment(text: str, indent: int = 0) -> str:
+    prefix = " " * indent + "// "
+    return textwrap.fill(text, LINE, initial_indent=prefix, subsequent_indent=prefix)
+
+
+def environment() -> jinja2.Environment:
+    """Templates that only print; ``bus`` and ``bits`` multiply, ``comment`` wraps lines."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(resources.templates() / "rtl")),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["comment"] = _wrapped_comment
+    environment.filters["bits"] = math.prod
+    environment.filters["bus"] = lambda factors: f"[{math.prod(factors) - 1}:0]"
+    return environment
+
+
+def _pack(lanes: IntArray, bits: int) -> int:
+    """Lanes of two's complement numbers side by side, lane 0 in the low bits."""
+    mask, word = (1 << bits) - 1, 0
+    for lane in lanes[::-1]:
+        word = word << bits | (int(lane) & mask)
+    return word
+
+
+def weight_file(product: FoldedProduct) -> str:
+    """Weights: a word for each tile."""
+    bits = weight_bits(product)
+    stored = (product.weights > 0).astype(np.int64) if product.weight.bipolar else product.weights
+    # [pe, tile, lane] to one word a tile, SIMD lanes of a row side by side, rows above each other.
+    tiles = stored.transpose(1, 0, 2).reshape(product.cycles, -1)
+    what = f"{product.name} weights: {product.cycles} tiles of {product.pe} PE x {product.simd} SIMD x {bits} bits"
+    return hex_file(what, (_pack(tile, bits) for tile in tiles), tiles.shape[1] * bits)
+
+
+def bias_file(bias: IntArray, product: FoldedProduct, bits: int) -> str:
+    """Biases of ``bits`` bits: a word for each fold."""
+    folds = bias.reshape(product.folds, product.pe)
+    what = f"bias: {product.folds} groups of {product.pe} rows x {bits} bits"
+    return hex_file(what, (_pack(fold, bits) for fold in folds), product.pe * bits)
