@@ -84,8 +84,9 @@ def _owners(design: Schedule) -> dict[str, str]:
 
     Those of other cells would, and within a cell those of inputs and outputs of the same shape.
     """
-    shapes = {(port.codes.storage, port.lanes, port.beats) for port in (*design.inputs, *design.outputs) if port.per_step}
-    alone = not design.module and len(shapes) == sum(p.per_step for p in (*design.inputs, *design.outputs))
+    streams = [port for port in (*design.inputs, *design.outputs) if port.per_step]
+    shapes = {(port.codes.storage, port.lanes, port.beats) for port in streams}
+    alone = not design.module and len(shapes) == len(streams)
     return {"x": "", "y": ""} if alone else {"x": ", InputMatrix", "y": ", HiddenMatrix"}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from hwgen.backends.cpp import ap_type, call, constants, matrix, memory, step_struct
+from hwgen.backends.cpp import ap_type, call, constants, matrix, memory, parameters, step_struct
 from hwgen.backends.hls_cell import cell_context, run_ahead
 from hwgen.backends.naming import comment, top_name
 from hwgen.dataflow import (
@@ -32,6 +32,19 @@ from hwgen.schedule import signed
 
 # What a stream holds where nothing asks for more: one beat moves in while another moves out.
 _DEPTH = 2
+# Columns of a line, without its indentation.
+_LINE = 116
+# The task of a node that has but one.
+_FUNCTIONS: dict[type[Node], str] = {
+    DenseNode: "product",
+    MapNode: "activate",
+    ForkNode: "fork_beats",
+    NarrowNode: "narrow_beats",
+    WidenNode: "widen_beats",
+    ConcatNode: "concat_parts",
+    SelectNode: "select_step",
+    ArgmaxNode: "find_greatest",
+}
 
 
 @dataclass
@@ -46,6 +59,12 @@ class Link:
     depth: int = _DEPTH
     why: str = ""
     memory: bool = False
+
+    @property
+    def declaration(self) -> str:
+        """The line, or two, that declare it."""
+        parts = f"hls_thread_local hls::stream<{self.beat}, {self.depth}>", f'{self.name}("{self.name}");'
+        return " ".join(parts) if sum(map(len, parts)) < _LINE else "\n      ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -175,6 +194,12 @@ def _node_context(design: Dataflow, node: Node) -> dict[str, Any]:
         return context | cell_context(node.design)
     if isinstance(node, DenseNode | MapNode):
         context |= _layer(node)
+    if isinstance(node, ForkNode):
+        names = [f"to_{k}" for k in range(len(node.outputs))]
+        context |= {"names": names, "signature": _signature(node, ["codes", *names])}
+    if isinstance(node, ConcatNode):
+        names = [f"part_{k}" for k in range(len(node.inputs))]
+        context |= {"names": names, "signature": _signature(node, [*names, "whole"])}
     if isinstance(node, ArgmaxNode):
         rank = node.stage.rank
         context["rank"] = constants("rank", rank[:1] if (rank == rank[0]).all() else rank)
@@ -182,6 +207,10 @@ def _node_context(design: Dataflow, node: Node) -> dict[str, Any]:
         index = node.stage.index
         context |= {"function": "step_from_last" if index < 0 else "step_from_first", "place": max(index, -index)}
     return context
+
+
+def _signature(node: Node, names: list[str]) -> str:
+    return parameters([f"hls::stream<codes_beat>& {name}" for name in names], f"static void {_FUNCTIONS[type(node)]}")
 
 
 def _title(node: Node) -> str:
@@ -196,7 +225,7 @@ def _title(node: Node) -> str:
         return "a step function on every code"
     if isinstance(node, SelectNode):
         index = node.stage.index
-        return f"of each sequence step {index} from the first" if index >= 0 else f"of each sequence step {index}"
+        return f"step {index} of each sequence" + (", the first being 0" if index >= 0 else ", the last being -1")
     return {
         ForkNode: "the same to every reader",
         NarrowNode: "each beat in parts",
@@ -229,7 +258,7 @@ def _layer(node: DenseNode | MapNode) -> dict[str, Any]:
             "value": "sum_t",
             "sum": ap_type(signed(node.product.sums)),
             "products": [matrix(node.product, "", "sum_t")],
-            "bias": memory("bias", np.asarray(node.bias)),
+            "bias": memory("bias", node.stage.bias),
         }
     return context
 
@@ -282,8 +311,7 @@ def _add(top: _Top, node: Node, space: str, inputs: list[str], outputs: list[str
         top.task(f"{node.name}_product", f"{space}::product", *inputs, sums)
         top.task(f"{node.name}_activate", f"{space}::activate", sums, *outputs)
     elif not isinstance(node, BufferNode):
-        function = {DenseNode: "product", MapNode: "activate"}.get(type(node), "move")
-        top.task(node.name, f"{space}::{function}", *inputs, *outputs)
+        top.task(node.name, f"{space}::{_FUNCTIONS[type(node)]}", *inputs, *outputs)
 
 
 def _add_cell(top: _Top, node: CellNode, space: str, inputs: list[str], outputs: list[str]) -> None:
