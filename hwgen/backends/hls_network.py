@@ -74,6 +74,15 @@ class Task:
     name: str
     arguments: tuple[str, ...]
 
+    @property
+    def declaration(self) -> str:
+        """The lines that declare it."""
+        head, tail = f"hls_thread_local hls::task {self.name}(", f"{', '.join(self.arguments)});"
+        if len(head) + len(tail) <= _LINE:
+            return head + tail
+        several = ",\n      ".join(self.arguments) + ");"
+        return f"{head}\n      {tail if len(tail) <= _LINE - 4 else several}"
+
 
 @dataclass
 class _Top:
@@ -281,8 +290,8 @@ def _top(design: Dataflow) -> _Top:
         return stream.name
 
     held: Counter[str] = Counter()
-    for node in behind.values():
-        held[place(node.inputs[0])] += node.depth
+    for buffer in behind.values():
+        held[place(buffer.inputs[0])] += buffer.depth
     for name, depth in held.items():
         why = "Whole sequences: what this path holds while another one from the same source stores them"
         top.links[name].depth, top.links[name].why, top.links[name].memory = depth, why, True
