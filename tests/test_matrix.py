@@ -48,7 +48,10 @@ def assert_exact(model: Path, kind: str, folder: Path, sequences: int, record_pr
     folding = folding_called(kind, network, seed)
     max_length = 24 if network.layer.reverse else None
     design = schedule(network, folding=folding, outputs=ALL_OUTPUTS, max_length=max_length)
-    levels = verify(hwgen.build(design, folder, backend="all"), sequences=sequences, seed=len(seed))["levels"]
+    project = hwgen.build(design, folder, backend="all")
+    # The patterns of the cocotb bench are those of tests/rtl/test_cocotb.py.
+    csim, rtl = (verify(project, level=level, sequences=sequences, seed=len(seed)) for level in ("csim", "rtl"))
+    levels = csim["levels"] | rtl["levels"]
     message = f"{seed}: {design.folding}, {levels}"
     for name in ("csim", "rtl"):
         record_property(f"{name} codes", levels[name]["codes"])

@@ -84,15 +84,14 @@ def _edges(source: IntegerType, codes: IntegerType) -> dict[str, object]:
 def _lane(builder: StepBuilder, certified: Certified, context: dict[str, object]) -> dict[str, str]:
     """The module of one lane; what it needs of its surroundings joins ``context``."""
     assert builder.lanes < 1000, f"{context['name']}: the digits of {builder.lanes} lanes"
-    bits = int(str(context["value_bits"]))
+    bits, code_bits = int(str(context["value_bits"])), int(str(context["code_bits"]))
     builder.begin(f"From a value to its code, {context['name']}.")
     code = builder.step(Signal("value_i", bits, 0, 0), certified, "code")
-    kept = int(str(context["code_bits"]))
-    builder.block.assigns.append(("code_o", f"{kept}'($signed({code.name}))"))
-    if code.bits > kept:
-        # An unsigned code has no sign.
-        builder.block.signals.append((1, "unused_sign"))
-        builder.block.assigns.append(("unused_sign", f"|{code.name}[{code.bits - 1}:{kept}]"))
+    builder.block.assigns.append(("code_o", f"{code_bits}'($signed({code.name}))"))
+    if code.bits > code_bits:
+        # The sign of a code that has none.
+        builder.block.signals.append((1, "unused_code"))
+        builder.block.assigns.append(("unused_code", f"|{code.name}[{code.bits - 1}:{code_bits}]"))
     context |= {
         "blocks": builder.blocks,
         "indexed": builder.indexed,

@@ -105,7 +105,8 @@ def cell_models(flow: str) -> Path:
 
 def _walls(top: str) -> list[str]:
     """Keep the units of the top level apart, whatever their parameters; what they consist of is flattened."""
-    names = [f"*{name}" for unit in (*_UNITS, f"{top}_unit") for name in (unit, unit + r"\\*")]
+    # With the top level's own modules: units, and layers where there are several.
+    names = [f"*{name}" for unit in (*_UNITS, f"{top}_*") for name in (unit, unit + r"\\*")]
     return [f"hierarchy -check -top {top}", *(f"setattr -mod -set keep_hierarchy 1 {name}" for name in names)]
 
 

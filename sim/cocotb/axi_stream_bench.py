@@ -90,7 +90,7 @@ class Bench:
         self.outputs = [self.watches[name] for name in self.sinks]
         self.cycle = 0
         self.codes = self.mismatches = self.sequences = 0
-        self.sent: dict[str, list[Frame]] = {name: [] for name in self.sinks}
+        self.sent: dict[str, list[Frame]] = {name: [] for name in self.watches}
         self.cycles: dict[str, dict[str, int]] | None = None
         self.problems: list[str] = []
 
@@ -144,7 +144,7 @@ class Bench:
             watch.begin()
         for sink in self.sinks.values():
             sink.clear()
-        self.sent = {name: [] for name in self.sinks}
+        self.sent = {name: [] for name in self.watches}
 
     # Traffic.
 
@@ -169,8 +169,8 @@ class Bench:
         self.sequences += len(traffic.lengths[begin:end])
 
     async def receive(self) -> bool:
-        """Wait for all outputs of what was sent; False if the design hangs."""
-        wanted = [(watch, sum(map(len, self.sent[watch.port.name]))) for watch in self.outputs]
+        """Wait until all that was sent is taken and its outputs are there; False if the design hangs."""
+        wanted = [(watch, sum(map(len, self.sent[name]))) for name, watch in self.watches.items()]
         idle = 0
         while any(watch.beats < count for watch, count in wanted):
             idle = 0 if await self._next() else idle + 1

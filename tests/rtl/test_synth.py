@@ -81,6 +81,7 @@ def test_both_frontends_read_the_units_between_layers(frontend: str, tmp_path: P
         "hwgen_step_select": {"Index": 3, "Beats": 5},
         "hwgen_argmax": {"Count": 7},
         "hwgen_stream_credit": {"Depth": 5},
+        "hwgen_stream_index": {"Count": 5},
     }
     sources = " ".join(str(rtl.library() / f"{unit}.sv") for unit in [*units, "hwgen_select"])
     commands = []

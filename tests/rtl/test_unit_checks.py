@@ -90,6 +90,7 @@ REFUSED = (
     ("stream_concat", "Parts=0", "Parts must be at least 1, not 0"),
     ("stream_concat", "Beats=64'h100000000", "Beats of part 0 must be at least 1, not 0"),
     ("stream_credit", "Depth=0", "Depth must be at least 1, not 0"),
+    ("stream_index", "Count=0", "Count must be at least 1, not 0"),
     ("stream_fork", "Width=0", "Width must be at least 1, not 0"),
     ("stream_fork", "Outputs=0", "Outputs must be at least 1, not 0"),
     ("stream_narrow", "Width=0", "Width must be at least 1, not 0"),

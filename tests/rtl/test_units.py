@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -39,12 +40,12 @@ def verilator(monkeypatch: pytest.MonkeyPatch) -> Path:
     return found
 
 
-def build(benches: list[Bench], sources: list[Path], folder: Path, options: list[str]) -> None:
+def build(benches: Sequence[Bench], sources: list[Path], folder: Path, options: list[str]) -> None:
     """A simulation of the wrapper in ``folder``."""
     (folder / "bench.sv").write_text(wrapper("bench", benches))
     for bench in benches:
         for name, text in bench.files().items():
-            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
     # Only the ports of the wrapper are visible to cocotb: all of the units public would take long to compile.
     (folder / "ports.vlt").write_text('`verilator_config\npublic_flat_rw -module "bench" -var "*"\n')

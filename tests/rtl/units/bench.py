@@ -55,7 +55,7 @@ class Bench:
     stand with them before the clock edge.  Inputs pause with probability ``idle``, the other side with ``stall``.
     """
 
-    unit: ClassVar[str]
+    unit: str
     clocks: ClassVar[tuple[str, ...]] = ("clk_i", "rst_ni")
 
     def __init__(self, **parameters: int) -> None:

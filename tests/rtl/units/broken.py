@@ -76,6 +76,7 @@ ERRORS = (
     ("argmax", "first || key > greatest_q", "first || key >= greatest_q"),
     ("argmax", "key = {data_i, rank}", "key = {data_i, ~rank}"),
     ("argmax", "(!final_value || !valid_q || ready_i)", "1'b1"),
+    ("stream_index", "!rst_ni ? '0 : move_i ?", "!rst_ni ? '0 : index_q == '0 ?"),
     ("stream_credit", "if (enter_i && !leave_i) room_q", "if (enter_i) room_q"),
 )
 

@@ -415,6 +415,28 @@ class StreamCredit(Bench):
         return len(self.entries) == len(self.exits)
 
 
+class StreamIndex(Bench):
+    unit = "hwgen_stream_index"
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        return {"move_i": 1}
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {"index_o": index_bits(self["Count"])}
+
+    def restart(self) -> None:
+        self.moved = 0
+
+    def drive(self) -> Signals:
+        return {"move_i": int(self.busy())}
+
+    def observe(self, inputs: Signals, outputs: Signals) -> None:
+        self.moved += inputs["move_i"]
+        self.same("index_o", outputs["index_o"], self.moved % self["Count"])
+
+
 def benches() -> list[Bench]:
     """Parameter sets of each unit."""
     words = ((1, 1), (8, 2), (5, 3), (16, 4), (3, 7))
@@ -438,5 +460,6 @@ def benches() -> list[Bench]:
         Argmax(ValueBits=bits, Count=count, RankBits=ranks)
         for bits, count, ranks in ((8, 1, 1), (1, 2, 1), (2, 3, 2), (8, 10, 4), (21, 16, 1), (5, 7, 3))
     ]
+    found += [StreamIndex(Count=count) for count in (1, 2, 3, 8)]
     found += [StreamCredit(Depth=depth) for depth in (1, 2, 3, 8)]
     return found
