@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What moves codes without computing: AXI4-Stream edges, change of beat width, reversal of a sequence.
+// What moves codes without computing: AXI4-Stream edges, change of beat width, forks, vectors side by side, reversal of a
+// sequence.
 #ifndef HWGEN_STREAMS_HPP
 #define HWGEN_STREAMS_HPP
 
@@ -101,9 +102,48 @@ void widen_beats(hls::stream<In>& narrow, hls::stream<Out>& wide) {
   }
 }
 
+/// A beat to each of several streams.
+template <typename Beat>
+void write_each(const Beat&) {}
+
+template <typename Beat, typename First, typename... Rest>
+void write_each(const Beat& beat, First& first, Rest&... rest) {
+#pragma HLS INLINE
+  first.write(beat);
+  write_each(beat, rest...);
+}
+
+/// One stream to several readers, a vector of BEATS beats a turn.  A beat moves when all of them have room for it: where
+/// paths from here meet again, each must hold what another needs before its first result.
+template <int BEATS, typename Beat, typename... Readers>
+void stream_fork(hls::stream<Beat>& codes, Readers&... readers) {
+#pragma HLS INLINE
+  for (int i = 0; i < BEATS; ++i) {
+#pragma HLS PIPELINE II=1
+    const Beat beat = codes.read();
+    write_each(beat, readers...);
+  }
+}
+
+/// A vector of each part, of as many beats as stand in the same place of BEATS, one behind the other.  What ends with the
+/// last part ends the whole: `last` counts on the final beat only.
+template <typename Beat>
+void stream_concat(hls::stream<Beat>&) {}
+
+template <int BEATS, int... REST, typename Beat, typename... Parts>
+void stream_concat(hls::stream<Beat>& whole, hls::stream<Beat>& part, Parts&... parts) {
+#pragma HLS INLINE
+  for (int i = 0; i < BEATS; ++i) {
+#pragma HLS PIPELINE II=1
+    whole.write(part.read());
+  }
+  stream_concat<REST...>(whole, parts...);
+}
+
 /// Reverse the order of the time steps of a sequence of at most LENGTH steps, BEATS beats each.  The whole sequence is
 /// stored before the first step leaves; a longer one is cut into pieces of LENGTH steps.
-template <int LENGTH, int BEATS, typename Beat>
+/// Owner is a type of the caller's own: calls that agree in all arguments would share the memory.
+template <int LENGTH, int BEATS, typename Owner = void, typename Beat>
 void sequence_reverse(hls::stream<Beat>& forward, hls::stream<Beat>& backward) {
 #pragma HLS INLINE
   static Beat memory[LENGTH * BEATS];

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recurrent layer in HLS C++: what the templates print of it, alone or as a part of a network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwgen.backends.cpp import ap_type, call, code_type, matrix, memory, step_struct
+from hwgen.backends.naming import top_name
+from hwgen.forms import Certified
+from hwgen.integer import Interval
+from hwgen.quantizer import IntArray
+from hwgen.schedule import RUN_AHEAD, Schedule, signed
+
+
+def cell_context(design: Schedule) -> dict[str, object]:
+    """What parameters.hpp.jinja, weights.hpp.jinja and the parts of a cell print."""
+    cell = design.cell
+    input_sums, totals = signed(design.input_product.sums), signed(design.hidden_product.sums)
+    ports = (*design.inputs, *design.outputs)
+    beats = {"h0": "hidden_beat", "c0": "cell_beat", "y": "hidden_beat", "h_n": "hidden_beat", "c_n": "cell_beat"}
+    codes = {name: f"hls::stream<{beat}>& {name}_codes" for name, beat in beats.items()}
+    return {
+        "space": f"{top_name(design)}_design",
+        "guard": f"{top_name(design)}_".upper(),
+        "recurrent_parameters": [
+            "hls::stream<sums_beat>& sums",
+            *(codes[port.name] for port in design.inputs if port.name != "x"),
+            "hls::stream<states_beat>& states",
+        ],
+        "select_parameters": ["hls::stream<states_beat>& states", *(codes[port.name] for port in design.outputs)],
+        "design": design,
+        "cell": cell,
+        "input_code": ap_type(cell.input.storage),
+        "hidden_code": ap_type(cell.hidden.storage),
+        "cell_code": ap_type(cell.cell.storage),
+        "factor": ap_type(design.factors.type),
+        "input_sum": ap_type(input_sums),
+        "total": ap_type(totals),
+        "products": [matrix(design.input_product, "input_", "sum_t"), matrix(design.hidden_product, "hidden_")],
+        "bias": memory("bias", design.bias),
+        "initial": [
+            {"struct": struct, "code": code, "port": port, **_constant_state(codes)}
+            for struct, code, port, codes in (
+                ("InitialHidden", "hidden_t", "h0", cell.initial_hidden),
+                ("InitialCell", "cell_t", "c0", cell.initial_cell),
+            )
+        ],
+        "gates": [
+            {
+                "name": gate.name,
+                "enum": {"input": "kInput", "forget": "kForget", "cell": "kCandidate", "output": "kOutput"}[gate.name],
+                "calls": [call(certified) for certified in gate.steps],
+                "expression": _nested(gate.steps),
+            }
+            for gate in cell.gates
+        ],
+        "steps": [step_struct(certified) for _, certified in cell.steps()],
+        "forget_call": call(cell.forget_product.requantize),
+        "input_call": call(cell.input_product.requantize),
+        "forget_type": code_type(cell.forget_product.requantize),
+        "input_type": code_type(cell.input_product.requantize),
+        "tanh_type": code_type(cell.cell_tanh),
+        "sum_value": ap_type(signed(Interval(cell.cell_sum.step.lo, cell.cell_sum.step.hi))),
+        "sum_call": call(cell.cell_sum),
+        "tanh_call": call(cell.cell_tanh),
+        "output_call": call(cell.output_product.requantize),
+        "resize": _resize(design),
+        "run_ahead": run_ahead(design),
+        "owners": _owners(design),
+        "outputs": [port.name for port in design.outputs],
+        "ports": {port.name: port for port in ports},
+        "groups": cell.hidden_size // design.units,
+    }
+
+
+def run_ahead(design: Schedule) -> int:
+    """Beats of sums that the input product may compute before the recurrence takes them."""
+    return max(2, min(RUN_AHEAD, design.hidden_product.folds))
+
+
+def _owners(design: Schedule) -> dict[str, str]:
+    """What tells apart the memories of reversals that would be one and the same function; otherwise nothing.
+
+    Those of other cells would, and within a cell those of inputs and outputs of the same shape.
+    """
+    streams = [port for port in (*design.inputs, *design.outputs) if port.per_step]
+    shapes = {(port.codes.storage, port.lanes, port.beats) for port in streams}
+    alone = not design.module and len(shapes) == len(streams)
+    return {"x": "", "y": ""} if alone else {"x": ", InputMatrix", "y": ", HiddenMatrix"}
+
+
+def _constant_state(codes: IntArray | None) -> dict[str, object]:
+    if codes is None:
+        return {"kind": "stream"}
+    if (codes == codes[0]).all():
+        return {"kind": "uniform", "value": int(codes[0])}
+    return {"kind": "constant", "memory": memory("codes", codes)}
+
+
+def _resize(design: Schedule) -> dict[str, int]:
+    """How beats of input PE sums become beats of hidden PE sums: narrowed to ``lanes``, then widened."""
+    have, want = design.input_product.pe, design.hidden_product.pe
+    lanes = int(np.gcd(have, want))
+    return {
+        "lanes": lanes,
+        "narrow": int(lanes < have),
+        "widen": int(lanes < want),
+        "in_beats": design.input_product.folds,
+        "out_beats": design.hidden_product.folds,
+    }
+
+
+def _nested(steps: tuple[Certified, ...]) -> str:
+    expression = "total"
+    for certified in steps:
+        expression = f"{call(certified)}({expression}, unit)"
+    return expression
