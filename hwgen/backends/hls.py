@@ -65,7 +65,7 @@ def generate(design: Schedule, origin: str) -> dict[str, str]:
 
 
 def _context(design: Schedule, origin: str) -> dict[str, object]:
-    cell, network = design.cell, design.network
+    cell, network = design.lstm, design.network
     layer = network.layer
     input_sums, totals = signed(design.input_product.sums), signed(design.hidden_product.sums)
     ports = (*design.inputs, *design.outputs)
