@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from hwgen.layers import Activation, Bias, QuantizedTensor, Wire
+from hwgen.layers import Activation, Bias, QuantizedTensor, Wire, exact_bias
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,7 @@ class Dense:
 
     def exact_bias(self, row: int) -> Fraction:
         """The bias of an output as a rational number."""
-        if self.bias is None:
-            return Fraction(0)
-        if isinstance(self.bias, QuantizedTensor):
-            quantizer = self.bias.quantizer
-            return (int(self.bias.codes[row]) - quantizer.exact_zero_point(row)) * quantizer.exact_scale(row)
-        return Fraction(float(self.bias[row]))
+        return exact_bias(self.bias, row)
 
 
 @dataclass(frozen=True)
