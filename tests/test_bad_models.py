@@ -276,7 +276,7 @@ def test_a_scan_is_refused_by_name(tmp_path: Path) -> None:
         one_node_model(helper.make_node("Scan", ["x"], ["y"], name="loop", num_scan_inputs=1, body=body)), tmp_path
     )
     assert isinstance(error, UnsupportedError)
-    assert str(error).startswith("Scan 'loop': the Scan form of a quantized LSTM cannot be read yet; ")
+    assert str(error) == "Scan 'loop': must have 2 states, hidden and cell, and 1 sequence, not 0 states"
 
 
 def test_a_graph_without_recurrence_is_refused_with_what_it_has(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_graph_without_recurrence_is_refused_with_what_it_has(tmp_path: Path) 
         one_node_model(helper.make_node("Relu", ["x"], ["z"]), helper.make_node("Abs", ["z"], ["y"])), tmp_path
     )
     assert isinstance(error, ModelError)
-    assert str(error) == "no recurrent node: the graph has Abs, Relu; a QuantLSTMCell is needed"
+    assert str(error) == "no recurrent node: the graph has Abs, Relu; a QuantLSTMCell or Scan is needed"
 
 
 # The default model with one thing changed.  Each case: the edit, the class, and the whole message as an expression.
