@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 GATES = ("forget", "input", "output", "cell")
 OPSET = 14
+_QDQ = ("QuantizeLinear", "Clip", "DequantizeLinear")
 Array = NDArray[np.float32]
 
 
@@ -173,22 +174,23 @@ def scan_model(
 ) -> onnx.ModelProto:
     """The whole graph: inputs h0, c0 and sequence, outputs h_n, c_n and hidden.
 
-    Constants and quantizers of the body whose names start with one of ``outside`` stand around the Scan instead;
+    Constants and quantizers of the body whose names start with one of ``outside`` stand around the Scan instead:
     ``axis`` is where time stands in sequence and hidden.
     """
     inputs, hidden = parameters.sizes
     body = lstm_body(parameters, scales, columns, bias_first)
 
-    def is_outside(name: str) -> bool:
-        return name.startswith(outside) if outside else False
+    def is_outside(entry: onnx.NodeProto | onnx.TensorProto) -> bool:
+        computes = isinstance(entry, onnx.NodeProto) and entry.op_type not in _QDQ
+        return bool(outside) and entry.name.startswith(outside) and not computes
 
     element, state = ([inputs, 1], [hidden, 1]) if columns else ([1, inputs], [1, hidden])
     graph = helper.make_graph(
-        [node for node in body.nodes if not is_outside(node.name)],
+        [node for node in body.nodes if not is_outside(node)],
         "step",
         [value_info("h_before", state), value_info("c_before", state), value_info("x", element)],
         [value_info("h", state), value_info("c", state), value_info("all_h", state)],
-        [tensor for tensor in body.constants if not is_outside(tensor.name)],
+        [tensor for tensor in body.constants if not is_outside(tensor)],
     )
     attributes: dict[str, Any] = {"num_scan_inputs": 1, "body": graph}
     if axis:
@@ -197,11 +199,11 @@ def scan_model(
         attributes |= {"scan_input_directions": [1], "scan_output_directions": [1]}
     scan = helper.make_node("Scan", ["h0", "c0", "sequence"], ["h_n", "c_n", "hidden"], name="lstm", **attributes)
     outer = helper.make_graph(
-        [*(node for node in body.nodes if is_outside(node.name)), scan],
+        [*(node for node in body.nodes if is_outside(node)), scan],
         "whole",
         [value_info("h0", state), value_info("c0", state), value_info("sequence", placed(element, axis, None))],
         [value_info("h_n", state), value_info("c_n", state), value_info("hidden", placed(state, axis, None))],
-        [tensor for tensor in body.constants if is_outside(tensor.name)],
+        [tensor for tensor in body.constants if is_outside(tensor)],
     )
     return helper.make_model(outer, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 

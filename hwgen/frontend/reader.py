@@ -68,7 +68,9 @@ class Reader:
         for name in self.graph.inputs:
             self.values[name] = Value(self.layouts.of_input(name), graph_input=name)
         for node in self.graph.live_nodes():
-            if not any(name in self.values for name in node.input):
+            # Codes between QuantizeLinear and DequantizeLinear are no values of their own.
+            known = self.graph.depends_on_input if node.op_type == "DequantizeLinear" else self.values.__contains__
+            if not any(known(name) for name in node.input):
                 continue
             # Whoever reads what an unknown node writes refuses it.
             handler = self._handlers.get(node.op_type)

@@ -303,8 +303,8 @@ class _Products:
             body.refuse(node, "its weight stands on the other side than those before: all must be W x, or all x W")
         vector = body.operand(node.input[columns])
         if vector.tensor not in self._vectors:
-            found = body.graph.describe(vector.tensor)
-            body.refuse(node, f"a weight must multiply the sequence or the hidden state, not what {found} gives")
+            found = printable(vector.tensor)
+            body.refuse(node, f"a weight must multiply the sequence or the hidden state, not {found}")
         name = self._vectors[vector.tensor]
         if name == "x":
             self._sequence[vector.quantizers] = None
@@ -347,8 +347,8 @@ def _gate(body: _Body, products: _Products, name: str, activated: _Operand) -> G
         else:
             body.refuse(
                 product or node,
-                f"the argument of the {name} gate must be a sum of two MatMul and a bias with a quantizer behind the "
-                f"whole; {printable(tensor)} is neither",
+                f"the argument of the {name} gate must be the sum of two MatMul and a bias, quantized as a whole; "
+                f"{printable(tensor)} is neither",
             )
     if sorted(weights) != ["h", "x"]:
         body.refuse(node, f"the {name} gate needs a MatMul of the sequence and one of the hidden state")
