@@ -237,10 +237,13 @@ def brevitas_scales(module: Any) -> Scales:
     layer = module.layers[0][0]
     cell = layer.cell
 
+    def scale_of(tensor: Any) -> float:
+        return float(tensor.scale.detach())
+
     def scale(quantizer: Any) -> float:
         return float(quantizer.scale())
 
-    weight = {gate: float(getattr(layer, f"{gate}_gate_params").input_weight.quant_weight().scale) for gate in GATES}
+    weight = {gate: scale_of(getattr(layer, f"{gate}_gate_params").input_weight.quant_weight()) for gate in GATES}
     state = scale(cell.cell_state_quant)
     return Scales(
         input=scale(cell.output_quant),
