@@ -155,7 +155,7 @@ def lower_gate(layer: LstmLayer | RnnLayer, gate: Gate) -> IntegerGate:
         hidden_weights=hidden_weights,
         bias=bias,
         weight=weight_type((gate.input_weight, gate.hidden_weight), input_weights, hidden_weights),
-        bound=max(float(row.bound / gate.accumulator.exact_scale(place)) for place, row in enumerate(common)),
+        bound=max(float(unit.bound / gate.accumulator.exact_scale(row)) for row, unit in enumerate(common)),
         input_sum=input_sum,
         total=total,
         steps=_gate_steps(gate, units, rest, total),
@@ -163,30 +163,33 @@ def lower_gate(layer: LstmLayer | RnnLayer, gate: Gate) -> IntegerGate:
 
 
 def _common_units(layer: LstmLayer | RnnLayer, gate: Gate) -> list[CommonUnit]:
-    """The unit of each row's accumulator, which the input and the hidden product share after multiplication."""
-    reaches = (
-        _reach(centred(gate.input_weight), layer.input),
-        _reach(centred(gate.hidden_weight), layer.output),
-    )
-    units = []
+    """The unit of each row's accumulator, which the input and the hidden product share after multiplication.
+
+    Rows of equal scales have one unit, and so can have one step function.
+    """
+    input_reach = _reach(centred(gate.input_weight), layer.input)
+    hidden_reach = _reach(centred(gate.hidden_weight), layer.output)
+    rows_of: dict[tuple[Fraction, Fraction, Fraction], list[int]] = {}
     for row in range(layer.hidden_size):
         input_unit = gate.input_weight.quantizer.exact_scale(row) * layer.input.exact_scale(0)
         hidden_unit = gate.hidden_weight.quantizer.exact_scale(row) * layer.output.exact_scale(0)
-        if input_unit == hidden_unit:
-            units.append(CommonUnit(input_unit, 1, 1, Fraction(0)))
-            continue
-        lsb = gate.accumulator.exact_scale(row)
-        bias = exact_bias(gate.bias, row)
-        found = common_unit(input_unit, hidden_unit, int(reaches[0][row]), int(reaches[1][row]), bias, lsb)
-        if found is None:
+        rows_of.setdefault((input_unit, hidden_unit, gate.accumulator.exact_scale(row)), []).append(row)
+    units: dict[int, CommonUnit] = {}
+    for (input_unit, hidden_unit, lsb), rows in rows_of.items():
+        unit: CommonUnit | None = CommonUnit(input_unit, 1, 1, Fraction(0))
+        if input_unit != hidden_unit:
+            reaches = int(input_reach[rows].max()), int(hidden_reach[rows].max())
+            bias = max(abs(exact_bias(gate.bias, row)) for row in rows)
+            unit = common_unit(input_unit, hidden_unit, *reaches, bias, lsb)
+        if unit is None:
             raise UnsupportedError(
-                f"{layer.name}, {gate.name} gate, row {row}: the input product has scale {float(input_unit):.9g} and "
-                f"the hidden product {float(hidden_unit):.9g}; no accumulator of {MAX_ACCUMULATOR_BITS} bits holds "
+                f"{layer.name}, {gate.name} gate, row {rows[0]}: the input product has scale {float(input_unit):.9g} "
+                f"and the hidden product {float(hidden_unit):.9g}; no accumulator of {MAX_ACCUMULATOR_BITS} bits holds "
                 f"their sum to within {float(GREATEST_BOUND):g} LSB; use scales whose ratio is a power of two, or "
                 "narrower codes"
             )
-        units.append(found)
-    return units
+        units |= dict.fromkeys(rows, unit)
+    return [units[row] for row in range(layer.hidden_size)]
 
 
 def _reach(weights: IntArray, source: Quantizer) -> IntArray:
