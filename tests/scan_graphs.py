@@ -241,7 +241,7 @@ def brevitas_scales(module: Any) -> Scales:
         return float(tensor.scale.detach())
 
     def scale(quantizer: Any) -> float:
-        return float(quantizer.scale())
+        return float(quantizer.scale().detach())
 
     weight = {gate: scale_of(getattr(layer, f"{gate}_gate_params").input_weight.quant_weight()) for gate in GATES}
     state = scale(cell.cell_state_quant)
