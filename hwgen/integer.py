@@ -50,6 +50,8 @@ class IntegerGate:
     ``input_weights`` [H, I] and ``hidden_weights`` [H, H] have their zero points subtracted; ``weight`` is the type
     that holds them.  ``input_sum`` is the exact range of the input product plus bias, ``total`` that of the whole.
     ``steps`` is one composed step function, or two: accumulator to gate code, gate code to activation code.
+    ``bound`` is the greatest distance of an accumulator to the real sum, in LSB of the gate code: 0, unless the scales
+    of the two products have no ratio that fits the accumulator.
     """
 
     name: str
@@ -60,6 +62,12 @@ class IntegerGate:
     input_sum: Interval
     total: Interval
     steps: tuple[Certified, ...]
+    bound: float = 0.0
+
+    @property
+    def exactness(self) -> str:
+        """What is known of its accumulators: exact, or bounded."""
+        return "bounded" if self.bound else "exact"
 
     def activate(self, total: IntArray) -> IntArray:
         """Accumulators [..., H] to activation codes."""
@@ -193,11 +201,13 @@ def _given(state: IntArray | None, initial: IntArray | None) -> IntArray:
 
 
 def certificate(cell: IntegerCell) -> dict[str, object]:
-    """What is proven about every step function, as plain data for certificate.json."""
+    """What is proven about every step function and accumulator, as plain data for certificate.json."""
     return {
         "claim": "each form equals its step function on the whole domain: both sides of every threshold compared",
         "steps": [_certificate_entry(certified) for _, certified in cell.steps()],
-        "all_proven": all(certified.proof.holds for _, certified in cell.steps()),
+        "accumulators": [{"gate": gate.name, "result": gate.exactness, "bound_lsb": gate.bound} for gate in cell.gates],
+        "all_proven": all(certified.proof.holds for _, certified in cell.steps())
+        and not any(gate.bound for gate in cell.gates),
     }
 
 
@@ -250,6 +260,8 @@ def to_json(cell: IntegerCell) -> str:
                     "hidden_weights": gate.hidden_weights.tolist(),
                     "bias": gate.bias.tolist(),
                     "total": [gate.total.lo, gate.total.hi],
+                    "exactness": gate.exactness,
+                    "bound_lsb": gate.bound,
                     "steps": [certified.step.name for certified in gate.steps],
                 }
                 for gate in cell.gates
