@@ -7,13 +7,13 @@ from pathlib import Path
 
 from hwgen.errors import ModelError, UnsupportedError, listing, printable
 from hwgen.frontend.graph import Graph, check_outputs_live, node_label, read_model
-from hwgen.frontend.reader import Reader
+from hwgen.frontend.reader import CELLS, Reader
 from hwgen.network import Network
 
 _OTHER_DIALECTS = {
     "LSTM": "weight-only or float LSTM: its activations have no quantizers; train it as a fully quantized QuantLSTM",
     "GRU": "a float GRU has no quantizers; QuantLSTM is what can be read today",
-    "RNN": "a float RNN has no quantizers; QuantLSTM is what can be read today",
+    "RNN": "a float RNN has no quantizers; train a fully quantized QuantRNN and write it with hwgen.export_qonnx",
     "Scan": "the Scan form of a quantized LSTM cannot be read yet; export with brevitas.export.export_qonnx",
 }
 
@@ -28,7 +28,7 @@ def load(path: str | Path, name: str | None = None) -> Network:
     model, source = read_model(path)
     graph = Graph(model, path.stem)
     check_outputs_live(graph)
-    if not any(node.op_type == "QuantLSTMCell" for node in graph.nodes):
+    if not any(node.op_type in CELLS for node in graph.nodes):
         _refuse_without_cell(graph)
     reader = Reader(graph)
     reader.read()
@@ -49,4 +49,4 @@ def _refuse_without_cell(graph: Graph) -> None:
         if node.op_type in _OTHER_DIALECTS:
             raise UnsupportedError(f"{node_label(node)}: {_OTHER_DIALECTS[node.op_type]}")
     operators = listing(sorted({node.op_type for node in graph.nodes}))
-    raise ModelError(f"no recurrent node: the graph has {operators}; a QuantLSTMCell is needed")
+    raise ModelError(f"no recurrent node: the graph has {operators}; a {' or '.join(CELLS)} is needed")

@@ -12,8 +12,9 @@ import onnx
 from hwgen.errors import ModelError, UnsupportedError, printable
 from hwgen.frontend.graph import Graph, attribute_value, node_label
 from hwgen.frontend.layout import Layouts
-from hwgen.frontend.lstm_cell import read_cell
+from hwgen.frontend.lstm_cell import read_lstm_cell
 from hwgen.frontend.quant_nodes import QUANT_OPS, bias_of, quantized_constant, quantizer_of_node
+from hwgen.frontend.rnn_cell import read_rnn_cell
 from hwgen.frontend.values import Dense, Value
 from hwgen.layers import (
     Activation,
@@ -21,9 +22,11 @@ from hwgen.layers import (
     ConcatLayer,
     DenseLayer,
     Layer,
+    LstmLayer,
     QuantizedTensor,
     QuantizeLayer,
     Requantization,
+    RnnLayer,
     SelectLayer,
     Wire,
 )
@@ -33,6 +36,11 @@ from hwgen.quantizer import FloatArray, IntegerType, Quantizer
 # Sums that leave the graph as they are; their exact range is a matter of lowering.
 _SUMS = IntegerType(40, True)
 _ACTIVATIONS = {"Relu": Activation.RELU, "Sigmoid": Activation.SIGMOID, "Tanh": Activation.TANH}
+# Recurrent cells, each a layer in one direction over the whole sequence.
+CELLS: dict[str, Callable[..., tuple[LstmLayer | RnnLayer, tuple[str, ...]]]] = {
+    "QuantLSTMCell": read_lstm_cell,
+    "QuantRNNCell": read_rnn_cell,
+}
 # Operators that pass on what they get.
 _TRANSPARENT = ("Dropout", "Identity")
 
@@ -47,7 +55,7 @@ class Reader:
         self.values: dict[str, Value] = {}
         self._fed: dict[str, list[tuple[Wire, int]]] = {}
         self._handlers: dict[str, Callable[[onnx.NodeProto], None]] = {
-            "QuantLSTMCell": self._cell,
+            **dict.fromkeys(CELLS, self._cell),
             "MatMul": self._matmul,
             "Gemm": self._gemm,
             "Add": self._add,
@@ -218,7 +226,7 @@ class Reader:
     # Layers.
 
     def _cell(self, node: onnx.NodeProto) -> None:
-        layer, order = read_cell(self.graph, node, self._take_sequence, self._take_state)
+        layer, order = CELLS[node.op_type](self.graph, node, self._take_sequence, self._take_state)
         self.layers.append(layer)
         for name, wire in zip(node.output, layer.wires, strict=False):
             if name:
