@@ -14,8 +14,20 @@ __version__ = "0.1.0"
 
 # Eager, since the function ``schedule`` must win over the module of the same name.
 from hwgen.api import Project, build, open_project
+from hwgen.export import export_qonnx
 from hwgen.frontend import load
 from hwgen.network import Network
 from hwgen.schedule import Folding, Schedule, schedule
 
-__all__ = ["Folding", "Network", "Project", "Schedule", "__version__", "build", "load", "open_project", "schedule"]
+__all__ = [
+    "Folding",
+    "Network",
+    "Project",
+    "Schedule",
+    "__version__",
+    "build",
+    "export_qonnx",
+    "load",
+    "open_project",
+    "schedule",
+]

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brevitas modules to QONNX files that compute what the module computes, checked before they are there.
+
+Nothing else in hwgen imports torch and Brevitas, and this only once it is called.  See docs/export.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from hwgen.agreement import Agreement, Trace, check_integer_model, compare
+from hwgen.errors import ConfigError, ModelError, UnsupportedError, listing, printable
+from hwgen.export import modules
+from hwgen.export.graph import checked_names, free_shapes, name_cells, name_ports
+from hwgen.export.recording import recording, trials
+from hwgen.export.tracing import trace_to_file
+from hwgen.frontend import load
+from hwgen.lowering import lower
+from hwgen.network import Network
+
+__all__ = ["check_qonnx", "export_qonnx"]
+
+
+def export_qonnx(
+    module: Any,
+    example_input: Any,
+    path: str | Path,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+) -> Agreement:
+    """Write a Brevitas module with recurrent layers as QONNX, in evaluation mode, and check the file against it.
+
+    ``example_input`` is a tensor or a tuple of tensors, as the module takes them.  Names are x, h0, c0 and y, h_n, c_n
+    for a bare QuantLSTM or QuantRNN, otherwise those of the arguments of ``forward``, and y.  The module stays as it
+    was.  The file appears only if it computes what the module computes; returns what was compared.  Raises
+    UnsupportedError for what hwgen cannot read, ConfigError for a wrong example, ModelError for a difference.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ConfigError(f"path {path}: its folder does not exist; make it first")
+    example = modules.checked_example(example_input)
+    partial = path.with_name(f".{path.name}.partial")
+    with modules.left_as_it_was(module):
+        modules.check_module(module)
+        kinds = modules.value_kinds(modules.run(module, example, "example_input"))
+        kept = [place for place, is_value in enumerate(kinds) if is_value]
+        inputs = input_names or modules.input_names(module, len(example))
+        outputs = output_names or modules.output_names(module, len(kept))
+        names = checked_names(inputs, len(example), "input_names"), checked_names(outputs, len(kept), "output_names")
+        if set(names[0]) & set(names[1]):
+            raise ConfigError(f"output_names: must differ from those of the inputs, {listing(names[0])}")
+        try:
+            trace_to_file(module, example, partial)
+            model = onnx.load(partial)
+            _repair(model, names, kept, len(kinds))
+            onnx.save(model, partial)
+            free_shapes(model, load(partial, path.stem))
+            onnx.save(model, partial)
+            agreement = check_qonnx(module, example, partial)
+            partial.replace(path)
+        except OSError as error:
+            raise ConfigError(f"path {path}: cannot be written ({error.strerror})") from error
+        finally:
+            partial.unlink(missing_ok=True)
+    return agreement
+
+
+def _repair(model: onnx.ModelProto, names: tuple[list[str], list[str]], kept: list[int], tensors: int) -> None:
+    """Name nodes and ports; drop the outputs that are not ``kept``."""
+    found = len(model.graph.input), len(model.graph.output)
+    if found != (len(names[0]), tensors):
+        raise UnsupportedError(
+            f"the traced graph has {found[0]} inputs and {found[1]} outputs, the module {len(names[0])} and {tensors}; "
+            "every input must be used, and forward must return tensors"
+        )
+    name_cells(model)
+    name_ports(model, names[0], kept, names[1])
+
+
+def check_qonnx(module: Any, example_input: Any, path: str | Path) -> Agreement:
+    """Compare a file that ``export_qonnx`` wrote with its module, on the example and on seeded random inputs.
+
+    Every time step of every recurrent layer is compared from the module's own states, and every output.  Raises
+    ModelError if anything differs by more than float32 next to a rounding boundary explains, or if hwgen's integer
+    model differs from its reference.
+    """
+    example = modules.checked_example(example_input)
+    network = load(path)
+    _check_used(network, onnx.load(path).graph)
+    model = lower(network)
+    agreement = Agreement()
+    with modules.left_as_it_was(module):
+        for given in trials(network, example):
+            traces: dict[str, Trace] = {}
+            with recording(module, traces):
+                results = modules.values(modules.run(module, given, "an input like the example, of another length"))
+            named = {port.name: modules.as_array(tensor) for port, tensor in zip(network.inputs, given, strict=True)}
+            agreement += compare(network, named, traces, results)
+            check_integer_model(network, model, named)
+    if agreement.wrong:
+        raise ModelError(
+            f"the exported file computes something else than the module: {agreement.wrong:,} of {agreement.values:,} "
+            f"values differ by more than a rounding boundary explains ({agreement})"
+        )
+    return agreement
+
+
+def _check_used(network: Network, graph: onnx.GraphProto) -> None:
+    """Refuse ports that have nothing to do with the network: constant outputs and unused inputs."""
+    for kind, ports, used in (("input", graph.input, network.inputs), ("output", graph.output, network.outputs)):
+        lost = [printable(port.name) for port in ports if port.name not in [entry.name for entry in used]]
+        if lost:
+            reason = "reaches no output" if kind == "input" else "depends on no input"
+            raise UnsupportedError(f"{kind} {listing(lost)} of the module {reason}; leave it out")
