@@ -18,7 +18,7 @@ from hwgen import bounds, host
 from hwgen.bounds import Bounds, exactly
 from hwgen.errors import ModelError, listing, printable
 from hwgen.integer_network import IntegerNetwork
-from hwgen.layers import InitialState, LstmLayer, RnnLayer
+from hwgen.layers import Gate, InitialState, LstmLayer, QuantizedTensor, RnnLayer
 from hwgen.network import Network
 from hwgen.quantizer import FloatArray, Quantizer
 
@@ -27,9 +27,11 @@ from hwgen.quantizer import FloatArray, Quantizer
 class Trace:
     """What a producer computed in one recurrent layer: [steps, batch, features] in the order in which it took them.
 
-    ``c`` and ``next_c`` are those of an LSTM.
+    ``parameters`` are its quantized weights and biases by gate and kind (the fields of ``Gate``), a bias that it lacks
+    as a scalar 0.  ``c`` and ``next_c`` are those of an LSTM.
     """
 
+    parameters: Mapping[tuple[str, str], FloatArray]
     x: FloatArray
     h: FloatArray
     next_h: FloatArray
@@ -147,6 +149,8 @@ class _Comparison:
         if layer.name not in self.traces:
             raise ModelError(f"{label}: its producer has no layer of this name")
         trace = self.traces[layer.name]
+        for gate in layer.gates if isinstance(layer, LstmLayer) else (layer.gate,):
+            yield from _parameters(f"{label}, {gate.name} gate", gate, trace.parameters)
         order = slice(None, None, -1) if layer.reverse else slice(None)
         yield self._on_wire(f"{label}, input", trace.x[order], layer.source)
         yield self._initial(f"{label}, initial hidden state", layer.initial_hidden, trace.h[0])
@@ -193,6 +197,25 @@ class _Comparison:
                     kind[wire.name] = entry
             expected, low, high, lsb, near = (output.show(kind) for kind in by_wire.values())
             yield _place(f"graph output {printable(output.name)}", values, expected, Bounds(low, high), lsb, near)
+
+
+def _parameters(label: str, gate: Gate, given: Mapping[tuple[str, str], FloatArray]) -> Iterator[Place]:
+    """Weights and bias code by code."""
+    for kind, weight in (("input_weight", gate.input_weight), ("hidden_weight", gate.hidden_weight)):
+        scale, near = (
+            np.broadcast_to(entry, len(weight.codes))[:, np.newaxis]
+            for entry in (np.asarray(weight.quantizer.scale), bounds.slack(weight.quantizer))
+        )
+        ours = weight.values()
+        yield _place(f"{label}, {kind.replace('_', ' ')}", given[gate.name, kind], ours, exactly(ours), scale, near)
+    ours = np.broadcast_to(gate.bias_values(), len(gate.input_weight.codes))
+    theirs = np.broadcast_to(given[gate.name, "bias"], ours.shape)
+    lsb, near = np.ones(1), np.zeros(1)
+    if isinstance(gate.bias, QuantizedTensor):
+        # float32 does not hold a code of more than 24 bits: the nearest one stands for it.
+        lsb = np.asarray(gate.bias.quantizer.scale)
+        near = 0.5 * lsb
+    yield _place(f"{label}, bias", theirs, ours, exactly(ours), lsb, near)
 
 
 def _flat(values: FloatArray) -> FloatArray:

@@ -44,29 +44,40 @@ def export_qonnx(
         raise ConfigError(f"path {path}: its folder does not exist; make it first")
     example = modules.checked_example(example_input)
     partial = path.with_name(f".{path.name}.partial")
+    try:
+        _write(module, example, partial, path.stem, input_names, output_names)
+        agreement = check_qonnx(module, example, partial)
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"path {path}: cannot be written ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return agreement
+
+
+def _write(
+    module: Any,
+    example: tuple[Any, ...],
+    path: Path,
+    name: str,
+    input_names: Sequence[str] | None,
+    output_names: Sequence[str] | None,
+) -> None:
     with modules.left_as_it_was(module):
         modules.check_module(module)
         kinds = modules.value_kinds(modules.run(module, example, "example_input"))
         kept = [place for place, is_value in enumerate(kinds) if is_value]
-        inputs = input_names or modules.input_names(module, len(example))
-        outputs = output_names or modules.output_names(module, len(kept))
+        inputs = modules.input_names(module, len(example)) if input_names is None else input_names
+        outputs = modules.output_names(module, len(kept)) if output_names is None else output_names
         names = checked_names(inputs, len(example), "input_names"), checked_names(outputs, len(kept), "output_names")
         if set(names[0]) & set(names[1]):
             raise ConfigError(f"output_names: must differ from those of the inputs, {listing(names[0])}")
-        try:
-            trace_to_file(module, example, partial)
-            model = onnx.load(partial)
-            _repair(model, names, kept, len(kinds))
-            onnx.save(model, partial)
-            free_shapes(model, load(partial, path.stem))
-            onnx.save(model, partial)
-            agreement = check_qonnx(module, example, partial)
-            partial.replace(path)
-        except OSError as error:
-            raise ConfigError(f"path {path}: cannot be written ({error.strerror})") from error
-        finally:
-            partial.unlink(missing_ok=True)
-    return agreement
+        trace_to_file(module, example, path)
+    model = onnx.load(path)
+    _repair(model, names, kept, len(kinds))
+    onnx.save(model, path)
+    free_shapes(model, load(path, name))
+    onnx.save(model, path)
 
 
 def _repair(model: onnx.ModelProto, names: tuple[list[str], list[str]], kept: list[int], tensors: int) -> None:
@@ -97,7 +108,7 @@ def check_qonnx(module: Any, example_input: Any, path: str | Path) -> Agreement:
         for given in trials(network, example):
             traces: dict[str, Trace] = {}
             with recording(module, traces):
-                results = modules.values(modules.run(module, given, "an input like the example, of another length"))
+                results = modules.values(modules.run(module, given, "input of another length or batch size"))
             named = {port.name: modules.as_array(tensor) for port, tensor in zip(network.inputs, given, strict=True)}
             agreement += compare(network, named, traces, results)
             check_integer_model(network, model, named)

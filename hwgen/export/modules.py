@@ -172,16 +172,15 @@ def left_as_it_was(module: Any) -> Iterator[None]:
     known = libraries()
     if not isinstance(module, known.torch.nn.Module):
         raise ConfigError(f"module: must be a torch.nn.Module, not {type(module).__name__}")
+    if known.config.JIT_ENABLED:
+        raise ConfigError("BREVITAS_JIT: must be 0; Brevitas cannot export what TorchScript has compiled")
     parts = list(module.modules())
     training = [part.training for part in parts]
-    scripted = known.torch.jit.ScriptModule
-    saved = [(part, dict(part.__dict__), dict(part._modules)) for part in parts if not isinstance(part, scripted)]
-    jit = known.config.JIT_ENABLED
+    saved = [(part, dict(part.__dict__), dict(part._modules)) for part in parts]
     try:
         module.eval()
         yield
     finally:
-        known.config.JIT_ENABLED = jit
         for part, attributes, children in saved:
             part._modules.clear()
             part._modules.update(children)

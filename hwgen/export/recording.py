@@ -51,10 +51,18 @@ def _random(port: NetworkInput, steps: int, batch: int, generator: np.random.Gen
     return ((codes - quantizer.zero_point[0]) * scale).astype(np.float32)
 
 
+# What follows the states among the arguments of a cell's step: parameters by gate and kind.
+_RNN_PARAMETERS = [("hidden", kind) for kind in ("input_weight", "hidden_weight", "bias")]
+_LSTM_PARAMETERS = [
+    (gate, kind) for kind in ("input_weight", "hidden_weight", "bias") for gate in ("input", "forget", "cell", "output")
+]
+
+
 @dataclass
 class _Steps:
     """The steps of one call of a layer: what went in and what came out, state by state."""
 
+    parameters: tuple[Any, ...] = ()
     x: list[Any] = field(default_factory=list)
     before: list[tuple[Any, ...]] = field(default_factory=list)
     after: list[tuple[Any, ...]] = field(default_factory=list)
@@ -65,7 +73,9 @@ class _Steps:
             for steps in (self.before, self.after)
         )
         x = np.stack([as_array(x) for x in self.x])
-        return Trace(x, before[0], after[0], *((before[1], after[1]) if len(before) > 1 else ()))
+        names = _RNN_PARAMETERS if len(before) == 1 else _LSTM_PARAMETERS
+        parameters = dict(zip(names, map(as_array, self.parameters), strict=True))
+        return Trace(parameters, x, before[0], after[0], *((before[1], after[1]) if len(before) > 1 else ()))
 
 
 @contextlib.contextmanager
@@ -76,7 +86,7 @@ def recording(module: Any, traces: dict[str, Trace]) -> Iterator[None]:
     for name, layer in recurrent_layers(module).items():
         calls: list[_Steps] = []
         hooks.append(layer.register_forward_pre_hook(_started(name, calls, found)))
-        cells.append(_python_cell(layer))
+        cells.append(layer.fast_cell if layer.fast_mode else layer.cell)
         cells[-1].forward_iter = _recorded(cells[-1].forward_iter, calls, _states(layer))
     try:
         yield
@@ -90,16 +100,6 @@ def recording(module: Any, traces: dict[str, Trace]) -> Iterator[None]:
 
 def _states(layer: Any) -> int:
     return 2 if isinstance(layer, libraries().LstmLayer) else 1
-
-
-def _python_cell(layer: Any) -> Any:
-    """The cell that a layer runs, as Python: what TorchScript has compiled cannot be watched."""
-    if not layer.fast_mode:
-        return layer.cell
-    if isinstance(layer.fast_cell, libraries().torch.jit.ScriptModule):
-        libraries().config.JIT_ENABLED = False
-        layer._fast_cell = None
-    return layer.fast_cell
 
 
 def _started(name: str, calls: list[_Steps], found: dict[str, _Steps]) -> Any:
@@ -116,6 +116,7 @@ def _recorded(original: Any, calls: list[_Steps], states: int) -> Any:
         steps = calls[-1]
         steps.x.append(x)
         steps.before.append(rest[:states])
+        steps.parameters = rest[states:]
         # Each state comes with its scale, zero point and bit width.
         steps.after.append(tuple(state[0] for state in (result if states > 1 else (result,))))
         return result
