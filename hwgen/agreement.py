@@ -108,6 +108,23 @@ def compare(
     return Agreement(tuple(_Comparison(network, traces).places(inputs, outputs)))
 
 
+def compare_parameters(network: Network, traces: Mapping[str, Trace]) -> Agreement:
+    """Compare weights and biases of recurrent layers with those that the producer used, code by code."""
+    places: list[Place] = []
+    for layer in network.layers:
+        if isinstance(layer, LstmLayer | RnnLayer):
+            parameters = _trace(layer, traces).parameters
+            for gate in layer.gates if isinstance(layer, LstmLayer) else (layer.gate,):
+                places += _parameters(f"layer {printable(layer.name)}, {gate.name} gate", gate, parameters)
+    return Agreement(tuple(places))
+
+
+def _trace(layer: LstmLayer | RnnLayer, traces: Mapping[str, Trace]) -> Trace:
+    if layer.name not in traces:
+        raise ModelError(f"layer {printable(layer.name)}: its producer has no layer of this name")
+    return traces[layer.name]
+
+
 def check_integer_model(network: Network, model: IntegerNetwork, inputs: Mapping[str, ArrayLike]) -> None:
     """Raise ModelError unless the integer model gives the reference's value everywhere."""
     reference, codes = network.run(inputs), host.run(network, model, inputs)
@@ -146,11 +163,7 @@ class _Comparison:
 
     def _recurrent(self, layer: LstmLayer | RnnLayer) -> Iterator[Place]:
         label = f"layer {printable(layer.name)}"
-        if layer.name not in self.traces:
-            raise ModelError(f"{label}: its producer has no layer of this name")
-        trace = self.traces[layer.name]
-        for gate in layer.gates if isinstance(layer, LstmLayer) else (layer.gate,):
-            yield from _parameters(f"{label}, {gate.name} gate", gate, trace.parameters)
+        trace = _trace(layer, self.traces)
         order = slice(None, None, -1) if layer.reverse else slice(None)
         yield self._on_wire(f"{label}, input", trace.x[order], layer.source)
         yield self._initial(f"{label}, initial hidden state", layer.initial_hidden, trace.h[0])

@@ -12,10 +12,10 @@ from typing import Any
 
 import onnx
 
-from hwgen.agreement import Agreement, Trace, check_integer_model, compare
+from hwgen.agreement import Agreement, Trace, check_integer_model, compare, compare_parameters
 from hwgen.errors import ConfigError, ModelError, UnsupportedError, listing, printable
 from hwgen.export import modules
-from hwgen.export.graph import checked_names, free_shapes, name_cells, name_ports
+from hwgen.export.graph import checked_names, free_shapes, input_mark, name_cells, name_ports
 from hwgen.export.recording import recording, trials
 from hwgen.export.tracing import trace_to_file
 from hwgen.frontend import load
@@ -76,20 +76,36 @@ def _write(
     model = onnx.load(path)
     _repair(model, names, kept, len(kinds))
     onnx.save(model, path)
-    free_shapes(model, load(path, name))
+    network = load(path, name)
+    _check_used(network, names)
+    free_shapes(model, network)
     onnx.save(model, path)
 
 
 def _repair(model: onnx.ModelProto, names: tuple[list[str], list[str]], kept: list[int], tensors: int) -> None:
     """Name nodes and ports; drop the outputs that are not ``kept``."""
-    found = len(model.graph.input), len(model.graph.output)
-    if found != (len(names[0]), tensors):
+    found = [port.name for port in model.graph.input]
+    _refuse_unused([name for place, name in enumerate(names[0]) if input_mark(place) not in found])
+    if len(model.graph.output) != tensors:
         raise UnsupportedError(
-            f"the traced graph has {found[0]} inputs and {found[1]} outputs, the module {len(names[0])} and {tensors}; "
-            "every input must be used, and forward must return tensors"
+            f"the traced graph has {len(model.graph.output)} outputs, the module gives {tensors} tensors; forward must "
+            "return tensors, in tuples or lists if several"
         )
     name_cells(model)
     name_ports(model, names[0], kept, names[1])
+
+
+def _check_used(network: Network, names: tuple[list[str], list[str]]) -> None:
+    """Refuse ports that have nothing to do with the network."""
+    _refuse_unused([name for name in names[0] if name not in [port.name for port in network.inputs]])
+    constant = [printable(name) for name in names[1] if name not in [output.name for output in network.outputs]]
+    if constant:
+        raise UnsupportedError(f"output {listing(constant)} of the module depends on no input; leave it out")
+
+
+def _refuse_unused(names: list[str]) -> None:
+    if names:
+        raise UnsupportedError(f"input {listing(map(printable, names))} of the module reaches no output; leave it out")
 
 
 def check_qonnx(module: Any, example_input: Any, path: str | Path) -> Agreement:
@@ -101,7 +117,6 @@ def check_qonnx(module: Any, example_input: Any, path: str | Path) -> Agreement:
     """
     example = modules.checked_example(example_input)
     network = load(path)
-    _check_used(network, onnx.load(path).graph)
     model = lower(network)
     agreement = Agreement()
     with modules.left_as_it_was(module):
@@ -110,6 +125,8 @@ def check_qonnx(module: Any, example_input: Any, path: str | Path) -> Agreement:
             with recording(module, traces):
                 results = modules.values(modules.run(module, given, "input of another length or batch size"))
             named = {port.name: modules.as_array(tensor) for port, tensor in zip(network.inputs, given, strict=True)}
+            if not agreement.places:
+                agreement = compare_parameters(network, traces)
             agreement += compare(network, named, traces, results)
             check_integer_model(network, model, named)
     if agreement.wrong:
@@ -118,12 +135,3 @@ def check_qonnx(module: Any, example_input: Any, path: str | Path) -> Agreement:
             f"values differ by more than a rounding boundary explains ({agreement})"
         )
     return agreement
-
-
-def _check_used(network: Network, graph: onnx.GraphProto) -> None:
-    """Refuse ports that have nothing to do with the network: constant outputs and unused inputs."""
-    for kind, ports, used in (("input", graph.input, network.inputs), ("output", graph.output, network.outputs)):
-        lost = [printable(port.name) for port in ports if port.name not in [entry.name for entry in used]]
-        if lost:
-            reason = "reaches no output" if kind == "input" else "depends on no input"
-            raise UnsupportedError(f"{kind} {listing(lost)} of the module {reason}; leave it out")

@@ -15,6 +15,11 @@ CALL = "hwgen_call"
 _FREE = {TIME: "time", BATCH: "batch"}
 
 
+def input_mark(place: int) -> str:
+    """What an input is called until it gets its name: torch leaves out those that are not used."""
+    return f"hwgen.input.{place}"
+
+
 def name_cells(model: onnx.ModelProto) -> None:
     """Name the node of each recurrent layer after the layer."""
     for node in model.graph.node:

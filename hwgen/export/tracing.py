@@ -11,7 +11,7 @@ from types import MethodType
 from typing import Any
 
 from hwgen.errors import UnsupportedError
-from hwgen.export.graph import CALL
+from hwgen.export.graph import CALL, input_mark
 from hwgen.export.libraries import libraries
 from hwgen.export.modules import RNN_QUANTIZERS, call_name, described, recurrent_layers
 
@@ -44,6 +44,7 @@ def trace_to_file(module: Any, example: tuple[Any, ...], path: Path) -> None:
                 dynamo=False,
                 keep_initializers_as_inputs=False,
                 custom_opsets=opsets,
+                input_names=[input_mark(place) for place in range(len(example))],
             )
     except OSError:
         raise
