@@ -258,6 +258,7 @@ def _place(
     if values.shape != expected.shape:
         raise ModelError(f"{label}: has shape {list(expected.shape)}, its producer gives {list(values.shape)}")
     beyond = np.maximum(allowed.low - values, values - allowed.high)
-    moved, wrong = ~(np.abs(values - expected) <= near), ~(beyond <= near)  # so that NaN is neither equal nor near
+    wrong = ~(beyond <= near)  # so that NaN is
+    moved = wrong | (np.abs(values - expected) > 0.5 * lsb)
     worst = np.where(wrong, np.nan_to_num(beyond / lsb, nan=np.inf), 0.0).max(initial=0.0)
     return Place(label, values.size, int(moved.sum()), int(wrong.sum()), float(worst))

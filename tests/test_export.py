@@ -717,3 +717,15 @@ def test_layers_of_all_kinds_are_named_after_the_module(tmp_path: Path) -> None:
     hwgen.export_qonnx(module, example, tmp_path / "model.onnx")
     layers = hwgen.load(tmp_path / "model.onnx").layers
     assert [layer.name for layer in layers] == ["layers.rnn.layers.0.0", "layers.rnn.layers.0.0#2"]
+
+
+def test_the_example_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "export.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert code is not None
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    with quiet():
+        exec(code[1], scope)
+    assert scope["logits"].shape == (3, 9) and scope["agreement"].wrong == 0
+    assert names(tmp_path / "model.onnx") == (["x"], ["logits"])
