@@ -167,11 +167,13 @@ class _Comparison:
         order = slice(None, None, -1) if layer.reverse else slice(None)
         yield self._on_wire(f"{label}, input", trace.x[order], layer.source)
         yield self._initial(f"{label}, initial hidden state", layer.initial_hidden, trace.h[0])
+        yield _carried(f"{label}, hidden state", trace.h, trace.next_h, layer.output)
         x, h = _rows(trace.x, layer.input), _rows(trace.h, layer.output)
         found = [trace.next_h[order], trace.next_h[-1]]
         if isinstance(layer, LstmLayer):
             assert trace.c is not None and trace.next_c is not None
             yield self._initial(f"{label}, initial cell state", layer.initial_cell, trace.c[0])
+            yield _carried(f"{label}, cell state", trace.c, trace.next_c, layer.cell)
             c, next_c = _rows(trace.c, layer.cell), _rows(trace.next_c, layer.cell)
             expected, expected_cell = layer.step(x, h, c)
             allowed = bounds.next_cell(layer, x, h, c)
@@ -229,6 +231,12 @@ def _parameters(label: str, gate: Gate, given: Mapping[tuple[str, str], FloatArr
         lsb = np.asarray(gate.bias.quantizer.scale)
         near = 0.5 * lsb
     yield _place(f"{label}, bias", theirs, ours, exactly(ours), lsb, near)
+
+
+def _carried(label: str, state: FloatArray, after: FloatArray, quantizer: Quantizer) -> Place:
+    """Each step starts from what the one before has left."""
+    left = after[:-1]
+    return _judged(f"{label} carried on", state[1:], left, exactly(left), quantizer)
 
 
 def _flat(values: FloatArray) -> FloatArray:

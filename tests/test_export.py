@@ -571,6 +571,12 @@ def test_a_folder_that_is_not_there_is_refused(small: Any, tmp_path: Path) -> No
         hwgen.export_qonnx(small[0], small[1], tmp_path / "none" / "model.onnx")
 
 
+def test_torchscript_is_refused(small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brevitas.config.JIT_ENABLED", True)
+    with pytest.raises(ConfigError, match="^BREVITAS_JIT: must be 0; Brevitas cannot export what TorchScript has"):
+        hwgen.export_qonnx(small[0], small[1], tmp_path / "model.onnx")
+
+
 def test_a_state_loaded_after_the_first_run_is_noticed(tmp_path: Path) -> None:
     """Brevitas goes on with the quantizers of the first run, and says nothing."""
     x = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(1))
