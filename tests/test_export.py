@@ -211,7 +211,7 @@ def test_every_step_of_a_float_scaled_rnn_is_explained(name: str, tmp_path: Path
     for ours, theirs in zip(layers, (layer for stack in module.layers for layer in stack), strict=True):
         assert ours.reverse == theirs.reverse_input and ours.name.replace(".", "")[-2:].isdigit()
         codes = [
-            random.integers(quantizer.codes.lo, quantizer.codes.hi + 1, (200, width))
+            random.integers(quantizer.codes.lo, quantizer.codes.hi + 1, (2000, width))
             for quantizer, width in ((ours.input, ours.input_size), (ours.output, ours.hidden_size))
         ]
         x, h = (q.dequantize(c) for q, c in zip((ours.input, ours.output), codes, strict=True))
@@ -317,7 +317,11 @@ def test_repaired_parameters_are_those_that_the_module_computes_with(
     assert sum(place.moved for place in places) == 0
 
 
-@pytest.mark.parametrize("name", ["states given", "classifier", "argmax", "two blocks"])
+SHORT = ("states given", "classifier")
+LONG = [pytest.param(name, marks=pytest.mark.long) for name in MODELS if name not in SHORT]
+
+
+@pytest.mark.parametrize("name", [*SHORT, *LONG])
 def test_networks_agree_in_every_value(name: str, tmp_path: Path) -> None:
     torch.manual_seed(len(name))
     module, count = MODELS[name]()
