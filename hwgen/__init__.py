@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 # Eager, since the function ``schedule`` must win over the module of the same name.
 from hwgen.api import Project, build, lower, open_project
+from hwgen.export import export_qonnx
 from hwgen.frontend import load
 from hwgen.network import Network
 from hwgen.schedule import Folding, Schedule, schedule
@@ -25,6 +26,7 @@ __all__ = [
     "Schedule",
     "__version__",
     "build",
+    "export_qonnx",
     "load",
     "lower",
     "open_project",

@@ -254,7 +254,8 @@ def test_constant_outputs_are_refused_and_the_message_names_dynamo_false(tmp_pat
         ),
         (
             helper.make_node("RNN", ["x", "W", "R"], ["y", ""], hidden_size=20),
-            "RNN 'y': a float RNN has no quantizers; QuantLSTM is what can be read today",
+            "RNN 'y': a float RNN has no quantizers; train a fully quantized QuantRNN and write it with "
+            "hwgen.export_qonnx",
         ),
     ],
     ids=["LSTM", "GRU", "RNN"],
@@ -284,7 +285,7 @@ def test_a_graph_without_recurrence_is_refused_with_what_it_has(tmp_path: Path) 
         one_node_model(helper.make_node("Relu", ["x"], ["z"]), helper.make_node("Abs", ["z"], ["y"])), tmp_path
     )
     assert isinstance(error, ModelError)
-    assert str(error) == "no recurrent node: the graph has Abs, Relu; a QuantLSTMCell or Scan is needed"
+    assert str(error) == ("no recurrent node: the graph has Abs, Relu; a QuantLSTMCell, QuantRNNCell or Scan is needed")
 
 
 # The default model with one thing changed.  Each case: the edit, the class, and the whole message as an expression.

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from hwgen.errors import ModelError, UnsupportedError, listing, printable
 from hwgen.frontend.graph import Graph, check_outputs_live, node_label, read_model
-from hwgen.frontend.reader import Reader
+from hwgen.frontend.reader import RECURRENT, Reader
 from hwgen.network import Network
 
-_RECURRENT = ("QuantLSTMCell", "Scan")
 _OTHER_DIALECTS = {
     "LSTM": "weight-only or float LSTM: its activations have no quantizers; train it as a fully quantized QuantLSTM",
     "GRU": "a float GRU has no quantizers; QuantLSTM is what can be read today",
-    "RNN": "a float RNN has no quantizers; QuantLSTM is what can be read today",
+    "RNN": "a float RNN has no quantizers; train a fully quantized QuantRNN and write it with hwgen.export_qonnx",
 }
 
 
@@ -28,7 +27,7 @@ def load(path: str | Path, name: str | None = None) -> Network:
     model, source = read_model(path)
     graph = Graph(model, path.stem)
     check_outputs_live(graph)
-    if not any(node.op_type in _RECURRENT for node in graph.nodes):
+    if not any(node.op_type in RECURRENT for node in graph.nodes):
         _refuse_without_cell(graph)
     reader = Reader(graph)
     reader.read()
@@ -54,4 +53,5 @@ def _refuse_without_cell(graph: Graph) -> None:
         if node.op_type in _OTHER_DIALECTS:
             raise UnsupportedError(f"{node_label(node)}: {_OTHER_DIALECTS[node.op_type]}")
     operators = listing(sorted({node.op_type for node in graph.nodes}))
-    raise ModelError(f"no recurrent node: the graph has {operators}; a {' or '.join(_RECURRENT)} is needed")
+    needed = f"{', '.join(RECURRENT[:-1])} or {RECURRENT[-1]}"
+    raise ModelError(f"no recurrent node: the graph has {operators}; a {needed} is needed")

@@ -244,6 +244,11 @@ def node_label(node: onnx.NodeProto) -> str:
     return f"{node.op_type} {printable(node.name or (node.output[0] if node.output else '?'))}"
 
 
+def node_name(node: onnx.NodeProto) -> str:
+    """What a layer is called after its node: the node's name, or else its first output that something takes."""
+    return node.name or next(filter(None, node.output), node.op_type)
+
+
 def _attribute(node: onnx.NodeProto, name: str) -> onnx.AttributeProto | None:
     return next((attribute for attribute in node.attribute if attribute.name == name), None)
 

@@ -10,11 +10,12 @@ import onnx
 
 from hwgen.errors import ModelError, UnsupportedError, printable
 from hwgen.frontend.dense import gemm_parameters, matmul_weight
-from hwgen.frontend.graph import Graph, attribute_value, node_label
+from hwgen.frontend.graph import Graph, attribute_value, node_label, node_name
 from hwgen.frontend.layout import Layouts
-from hwgen.frontend.lstm_cell import read_cell
+from hwgen.frontend.lstm_cell import read_lstm_cell
 from hwgen.frontend.qdq import holds_codes, read_chain
 from hwgen.frontend.quant_nodes import QUANT_OPS, bias_of, quantizer_of_node
+from hwgen.frontend.rnn_cell import read_rnn_cell
 from hwgen.frontend.scan import read_scan
 from hwgen.frontend.values import Dense, Value
 from hwgen.layers import (
@@ -24,9 +25,11 @@ from hwgen.layers import (
     ConcatLayer,
     DenseLayer,
     Layer,
+    LstmLayer,
     QuantizedTensor,
     QuantizeLayer,
     Requantization,
+    RnnLayer,
     SelectLayer,
     Wire,
 )
@@ -34,6 +37,13 @@ from hwgen.network import BATCH, FEATURES, ONE, PARTS, TIME, NetworkInput, Netwo
 from hwgen.quantizer import Quantizer
 
 _ACTIVATIONS = {"Relu": Activation.RELU, "Sigmoid": Activation.SIGMOID, "Tanh": Activation.TANH}
+# Nodes that are a recurrent layer in one direction over the whole sequence.
+_CELLS: dict[str, Callable[..., tuple[LstmLayer | RnnLayer, tuple[str, ...]]]] = {
+    "QuantLSTMCell": read_lstm_cell,
+    "QuantRNNCell": read_rnn_cell,
+}
+# All that recurrent layers are read from; without one there is nothing to do.
+RECURRENT = (*_CELLS, "Scan")
 # Operators that pass on what they get.
 _TRANSPARENT = ("Dropout", "Identity")
 
@@ -51,7 +61,7 @@ class Reader:
         # Wires of dense layers whose sums are wanted as they are.
         self._sums: dict[str, Wire] = {}
         self._handlers: dict[str, Callable[[onnx.NodeProto], None]] = {
-            "QuantLSTMCell": self._cell,
+            **dict.fromkeys(_CELLS, self._cell),
             "Scan": self._scan,
             "DequantizeLinear": self._dequantize,
             "MatMul": self._matmul,
@@ -157,7 +167,7 @@ class Reader:
         return wire, value.axes
 
     def _name(self, node: onnx.NodeProto) -> str:
-        return self._unique(_wanted_name(node))
+        return self._unique(node_name(node))
 
     def _unique(self, name: str) -> str:
         """``name``, or with a number behind it: names of nodes and of tensors may be equal in a file."""
@@ -202,7 +212,7 @@ class Reader:
     def _quant(self, node: onnx.NodeProto) -> None:
         label, quantizer = node_label(node), quantizer_of_node(self.graph, node)
         value = self._value(node.input[0], label)
-        self.values[node.output[0]] = self._behind(value, quantizer, _wanted_name(node), label)
+        self.values[node.output[0]] = self._behind(value, quantizer, node_name(node), label)
 
     def _dequantize(self, node: onnx.NodeProto) -> None:
         chain = read_chain(self.graph, node.output[0])
@@ -211,7 +221,7 @@ class Reader:
         if chain.quantizer.channels > 1:
             raise UnsupportedError(f"{chain.label}: needs one scale per tensor, not {chain.quantizer.channels}")
         value = self._value(chain.source, chain.label)
-        self.values[node.output[0]] = self._behind(value, chain.quantizer, _wanted_name(node), chain.label)
+        self.values[node.output[0]] = self._behind(value, chain.quantizer, node_name(node), chain.label)
 
     def _behind(self, value: Value, quantizer: Quantizer, name: str, label: str) -> Value:
         """A value behind a quantizer; a layer that this takes is called ``name``, or nearly."""
@@ -280,7 +290,8 @@ class Reader:
     # Layers.
 
     def _cell(self, node: onnx.NodeProto) -> None:
-        layer, order = read_cell(self.graph, node, self._name(node), self._take_sequence, self._take_state)
+        read = _CELLS[node.op_type]
+        layer, order = read(self.graph, node, self._name(node), self._take_sequence, self._take_state)
         self.layers.append(layer)
         for name, wire in zip(node.output, layer.wires, strict=False):
             if name:
@@ -464,8 +475,3 @@ class Reader:
             raise UnsupportedError(
                 f"{label}: hwgen picks time steps and states of layers, not entry {index} of axis {axis}"
             )
-
-
-def _wanted_name(node: onnx.NodeProto) -> str:
-    """What a layer is called after its node: its name, or else the first output that something takes."""
-    return node.name or next(filter(None, node.output), node.op_type)
