@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from hwgen.calibration.states import knows_shapes_alone
 from hwgen.calibration.weights import Weights, read_weights
 from hwgen.errors import ModelError, UnsupportedError, listing, printable
 from hwgen.frontend.graph import Graph, attribute_value, flag, node_label
@@ -90,7 +91,9 @@ def read_recurrent(graph: Graph, node: onnx.NodeProto) -> Recurrent:
     )
     warnings = []
     if "sequence_lens" in inputs:
-        warnings.append(f"{label}: its sequence_lens is constant and left out; sequences may have any length")
+        warnings.append(
+            f"{label}: its sequence_lens is the same for all sequences and left out; they may have any length"
+        )
     return Recurrent(node, label, cells, inputs, flag(node, "layout", default=0), tuple(warnings))
 
 
@@ -123,8 +126,12 @@ def _refuse_extras(graph: Graph, node: onnx.NodeProto, label: str, inputs: Mappi
         )
     if "sequence_lens" in inputs:
         lengths = graph.constant(inputs["sequence_lens"])
-        if lengths is None or not lengths.size or np.any(lengths != lengths.reshape(-1)[0]):
-            found = "computed from an input" if lengths is None else "different for each sequence"
+        if lengths is None:
+            # Brevitas fills a tensor with the number of steps.
+            equal, found = knows_shapes_alone(graph, inputs["sequence_lens"]), "computed from an input"
+        else:
+            equal, found = lengths.size > 0 and np.ptp(lengths) == 0, "different for each sequence"
+        if not equal:
             raise UnsupportedError(
                 f"{label}: sequence_lens ({printable(inputs['sequence_lens'])}) is {found}; packed sequences cannot "
                 "be calibrated: export the model on a plain tensor; the hardware takes sequences of any length"

@@ -74,6 +74,21 @@ def _number(filled: object) -> float:
     return float(numpy_helper.to_array(filled).reshape(-1)[0])
 
 
+def knows_shapes_alone(graph: Graph, tensor: str) -> bool:
+    """Whether no value of a graph input can influence a tensor, though their shapes may."""
+    pending, seen = [tensor], {tensor}
+    while pending:
+        name = pending.pop()
+        if name in graph.inputs:
+            return False
+        node = graph.producer(name)
+        if node is not None and node.op_type != "Shape":
+            found = [graph.origin(source) for source in node.input if source and source not in seen]
+            seen.update(found)
+            pending += found
+    return True
+
+
 def sliced_source(graph: Graph, tensor: str, axis: int) -> tuple[str, int]:
     """What a Slice along ``axis`` reads, and where it starts: the states of some layers out of those of all."""
     node = graph.producer(tensor)
