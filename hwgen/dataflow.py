@@ -16,7 +16,8 @@ from typing import Any
 from hwgen import integer
 from hwgen.forms import Certified
 from hwgen.head_design import DenseDesign, MapDesign
-from hwgen.integer import IntegerCell, RecurrentCell
+from hwgen.integer import IntegerCell, IntegerGate
+from hwgen.integer_cells import IntegerGru, RecurrentCell
 from hwgen.integer_network import ArgmaxStage, DenseStage, IntegerNetwork, SelectStage, StepStage
 from hwgen.network import Network
 from hwgen.quantizer import IntegerType
@@ -61,6 +62,10 @@ class Node:
         """Its step functions."""
         return iter(())
 
+    def accumulators(self) -> Iterator[tuple[str, IntegerGate]]:
+        """Its gates that add two products."""
+        return iter(())
+
     @property
     def folding(self) -> dict[str, Any] | None:
         """What the user may choose of it, as in a folding file."""
@@ -81,6 +86,10 @@ class CellNode(Node):
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Its step functions."""
         return self.design.cell.steps()
+
+    def accumulators(self) -> Iterator[tuple[str, IntegerGate]]:
+        """Its gates that add two products."""
+        return self.design.cell.accumulators()
 
     @property
     def folding(self) -> dict[str, Any]:
@@ -256,6 +265,10 @@ class Dataflow:
         """Every step function with its place."""
         return ((f"{node.name}: {name}", certified) for node in self.nodes for name, certified in node.steps())
 
+    def accumulators(self) -> Iterator[tuple[str, IntegerGate]]:
+        """Every gate that adds two products, with its place."""
+        return ((f"{node.name}: {name}", gate) for node in self.nodes for name, gate in node.accumulators())
+
     def foldings(self) -> dict[str, dict[str, Any]]:
         """What folding.json says of each node that can be folded."""
         return {node.name: node.folding for node in self.nodes if node.folding is not None}
@@ -316,8 +329,9 @@ def integer_json(design: Design) -> str:
     stages: list[dict[str, Any]] = []
     for node in design.nodes:
         if isinstance(node, CellNode):
-            kind = "cell" if isinstance(node.design.cell, IntegerCell) else "rnn"
-            stages.append({"node": node.name, "kind": kind, **json.loads(integer.to_json(node.design.cell))})
+            cell = node.design.cell
+            kind = "cell" if isinstance(cell, IntegerCell) else "gru" if isinstance(cell, IntegerGru) else "rnn"
+            stages.append({"node": node.name, "kind": kind, **json.loads(integer.to_json(cell))})
         elif isinstance(node, DenseNode):
             stage = node.stage
             total = [stage.total.lo, stage.total.hi]

@@ -11,14 +11,17 @@ from rich.table import Table
 
 from hwgen.dataflow import Design
 from hwgen.errors import printable
-from hwgen.integer_network import DenseStage, IntegerNetwork, RecurrentStage, Stage
+from hwgen.integer import Interval
+from hwgen.integer_network import DenseStage, GruStage, IntegerNetwork, RecurrentStage, Stage
 from hwgen.layers import (
     ArgmaxLayer,
     ConcatLayer,
     DenseLayer,
     Gate,
+    GruLayer,
     Layer,
     LstmLayer,
+    NewGate,
     QuantizedTensor,
     QuantizeLayer,
     RnnLayer,
@@ -74,8 +77,10 @@ def _describe_layer(layer: Layer, stage: Stage) -> dict[str, Any]:
 
 
 def _kind(layer: Layer) -> str:
-    if isinstance(layer, LstmLayer | RnnLayer):
-        kind = "LSTM" if isinstance(layer, LstmLayer) else f"RNN, {layer.gate.activation.value}"
+    if isinstance(layer, LstmLayer | GruLayer | RnnLayer):
+        kind = "LSTM" if isinstance(layer, LstmLayer) else "GRU"
+        if isinstance(layer, RnnLayer):
+            kind = f"RNN, {layer.gate.activation.value}"
         coupled = ", coupled input and forget gates" if isinstance(layer, LstmLayer) and layer.coupled else ""
         return f"{kind}{coupled}{', reversed' if layer.reverse else ''}"
     if isinstance(layer, SelectLayer):
@@ -89,7 +94,7 @@ def _kind(layer: Layer) -> str:
 
 
 def _sizes(layer: Layer) -> dict[str, int]:
-    if isinstance(layer, LstmLayer | RnnLayer):
+    if isinstance(layer, LstmLayer | GruLayer | RnnLayer):
         return {"inputs": layer.input_size, "units": layer.hidden_size}
     sizes = {"outputs": layer.wires[0].features}
     return {"inputs": layer.weight.codes.shape[1]} | sizes if isinstance(layer, DenseLayer) else sizes
@@ -100,15 +105,27 @@ def _weights(stage: Stage) -> dict[str, int]:
         return {"weights": stage.weights.size, "weight_bits": stage.weights.size * stage.weight.bits}
     gates = stage.cell.gates if isinstance(stage, RecurrentStage) else ()
     sizes = [(gate.input_weights.size + gate.hidden_weights.size, gate.weight.bits) for gate in gates]
+    if isinstance(stage, GruStage):
+        sizes += [(part.weights.size, part.weight.bits) for part in (stage.cell.new_input, stage.cell.new_hidden)]
     return {"weights": sum(size for size, _ in sizes), "weight_bits": sum(size * bits for size, bits in sizes)}
 
 
 def _quantizers(layer: Layer) -> list[tuple[str, Quantizer]]:
     if isinstance(layer, LstmLayer):
         shared = [("input", layer.input), ("cell state", layer.cell), ("tanh of cell state", layer.cell_tanh)]
-        return [*shared, ("output", layer.output), *(entry for gate in layer.gates for entry in _of_gate(gate))]
+        own = (
+            ("f * c", layer.forget_product),
+            ("i * g", layer.input_product),
+            ("argument of tanh", layer.tanh_argument),
+        )
+        special = [(name, quantizer) for name, quantizer in own if quantizer is not None]
+        gates = (entry for gate in layer.gates for entry in _of_gate(gate))
+        return [*shared, *special, ("output", layer.output), *gates]
     if isinstance(layer, RnnLayer):
         return [("input", layer.input), *_of_gate(layer.gate)]
+    if isinstance(layer, GruLayer):
+        gates = (entry for gate in (layer.reset, layer.update) for entry in _of_gate(gate))
+        return [("input", layer.input), ("output", layer.output), *gates, *_of_new_gate(layer.new)]
     if isinstance(layer, DenseLayer):
         bias = [("bias", layer.bias.quantizer)] if isinstance(layer.bias, QuantizedTensor) else []
         output = [] if layer.step is None else [("output", layer.step.quantizer)]
@@ -128,6 +145,19 @@ def _of_gate(gate: Gate) -> list[tuple[str, Quantizer]]:
     return [(f"{gate.name} gate, {what}", quantizer) for what, quantizer in found]
 
 
+def _of_new_gate(gate: NewGate) -> list[tuple[str, Quantizer]]:
+    biases = [("bias", gate.bias), ("hidden bias", gate.hidden_bias)]
+    found = [
+        ("input weight", gate.input_weight.quantizer),
+        ("hidden weight", gate.hidden_weight.quantizer),
+        *((name, bias.quantizer) for name, bias in biases if isinstance(bias, QuantizedTensor)),
+        ("accumulator", gate.accumulator),
+        ("hidden accumulator", gate.hidden_accumulator),
+        ("tanh", gate.activation_quantizer),
+    ]
+    return [(f"new gate, {what}", quantizer) for what, quantizer in found]
+
+
 def _quantizer(quantizer: Quantizer) -> dict[str, Any]:
     return {
         "codes": str(quantizer.codes),
@@ -140,18 +170,25 @@ def _quantizer(quantizer: Quantizer) -> dict[str, Any]:
 
 def _accumulators(stage: Stage) -> list[dict[str, Any]]:
     if isinstance(stage, DenseStage):
-        total = stage.total
-        return [{"name": "sum", "input_sum": None, "total": [total.lo, total.hi], "bits": total.type.bits}]
-    gates = stage.cell.gates if isinstance(stage, RecurrentStage) else ()
+        return [_sum("sum", stage.total)]
+    sums = []
+    if isinstance(stage, GruStage):
+        parts = ("new gate, input", stage.cell.new_input), ("new gate, hidden", stage.cell.new_hidden)
+        sums = [_sum(name, part.total) for name, part in parts]
     return [
         {
             "name": f"{gate.name} gate",
             "input_sum": [gate.input_sum.lo, gate.input_sum.hi],
             "total": [gate.total.lo, gate.total.hi],
             "bits": gate.total.type.bits,
+            "bound": gate.bound,
         }
-        for gate in gates
-    ]
+        for gate in (stage.cell.gates if isinstance(stage, RecurrentStage) else ())
+    ] + sums
+
+
+def _sum(name: str, total: Interval) -> dict[str, Any]:
+    return {"name": name, "input_sum": None, "total": [total.lo, total.hi], "bits": total.type.bits, "bound": 0.0}
 
 
 def print_description(description: dict[str, Any], out: Console) -> None:
@@ -187,10 +224,10 @@ def _print_layer(layer: dict[str, Any], out: Console) -> None:
     for name, entry in layer["quantizers"].items():
         table.add_row(name, entry["codes"], _several(entry["scale"]), _several(entry["zero_point"]), entry["rounding"])
     _print_table(table, out)
-    table = Table("accumulator", "input product + bias", "whole", "bits", box=None, pad_edge=False)
+    table = Table("accumulator", "input product + bias", "whole", "bits", "", box=None, pad_edge=False)
     for entry in layer["accumulators"]:
         part = "" if entry["input_sum"] is None else _range(entry["input_sum"])
-        table.add_row(entry["name"], part, _range(entry["total"]), str(entry["bits"]))
+        table.add_row(entry["name"], part, _range(entry["total"]), str(entry["bits"]), _exactness(entry["bound"]))
     _print_table(table, out)
     table = Table("step function", "form", "functions", "domain", "thresholds", "", box=None, pad_edge=False)
     for entry in layer["step_functions"]:
@@ -209,6 +246,10 @@ def _print_table(table: Table, out: Console) -> None:
     if table.row_count:
         out.print(table)
         out.print()
+
+
+def _exactness(bound: float) -> str:
+    return f"[yellow]bounded[/]: within {bound:.2g} LSB" if bound else "exact"
 
 
 def _several(values: Any) -> str:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from hwgen.forms import Certified
-from hwgen.integer import IntegerCell, IntegerRnn, Interval, dot
+from hwgen.integer import IntegerCell, Interval, dot
+from hwgen.integer_cells import IntegerGru, IntegerRnn
 from hwgen.quantizer import IntArray, IntegerType
 
 Codes = Mapping[str, IntArray]
+_Cell = TypeVar("_Cell", IntegerRnn, IntegerGru)
 # x [T, batch, I], h0, c0 [batch, H] or None for those of the model -> sequence [T, batch, H], last h, last c
 RunCell = Callable[[IntegerCell, IntArray, IntArray | None, IntArray | None], tuple[IntArray, IntArray, IntArray]]
 
@@ -68,10 +71,10 @@ class CellStage:
 
 
 @dataclass(frozen=True)
-class RnnStage:
-    """A plain RNN in one direction; ``wires`` are its sequence and last hidden state."""
+class _HiddenStage(Generic[_Cell]):
+    """A layer that has hidden states alone, in one direction; ``wires`` are its sequence and last hidden state."""
 
-    cell: IntegerRnn
+    cell: _Cell
     source: str
     initial_hidden: str | None
     wires: tuple[str, str]
@@ -104,6 +107,14 @@ class RnnStage:
         """Codes of its wires."""
         h0 = None if self.initial_hidden is None else codes[self.initial_hidden]
         return dict(zip(self.wires, self.cell.run(codes[self.source], h0), strict=True))
+
+
+class RnnStage(_HiddenStage[IntegerRnn]):
+    """A plain RNN."""
+
+
+class GruStage(_HiddenStage[IntegerGru]):
+    """A GRU."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +268,7 @@ class ArgmaxStage:
         return {self.wire: keys.argmax(axis=-1, keepdims=True).astype(np.int64)}
 
 
-RecurrentStage = CellStage | RnnStage
+RecurrentStage = CellStage | RnnStage | GruStage
 Stage = RecurrentStage | DenseStage | StepStage | ConcatStage | SelectStage | ArgmaxStage
 
 

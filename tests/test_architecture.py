@@ -19,17 +19,23 @@ LAYERS = (
     ("errors",),
     ("resources", "toolchain", "naming"),
     ("quantizer",),
+    ("gates",),
     ("layers",),
+    ("bounds",),
     ("network",),
     ("frontend",),
     ("step",),
     ("forms",),
     ("integer",),
+    ("integer_cells",),
     ("kernel",),
     ("integer_network",),
     ("engine",),
     ("lowering",),
     ("host",),
+    ("agreement",),
+    ("export",),
+    ("calibration",),
     ("devices",),
     ("folding",),
     ("schedule",),
@@ -89,6 +95,15 @@ def test_the_core_imports_neither_torch_nor_brevitas() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_torch_and_brevitas_are_imported_by_the_export_alone() -> None:
+    for path in modules():
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        if path.parent.name != "export":
+            assert not {name.split(".")[0] for name in names} & {"torch", "brevitas", "qonnx", "onnxoptimizer"}, path
 
 
 def test_templates_only_print() -> None:

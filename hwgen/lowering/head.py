@@ -9,11 +9,11 @@ import numpy as np
 
 from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified, choose
-from hwgen.integer import IntegerRnn, Interval, accumulate_range
+from hwgen.integer import Interval, accumulate_range
+from hwgen.integer_cells import IntegerRnn
 from hwgen.integer_network import ArgmaxStage, DenseStage, RnnStage, StepStage
 from hwgen.layers import Activation, ArgmaxLayer, DenseLayer, QuantizeLayer, RnnLayer
 from hwgen.lowering.cell import (
-    MAX_ACCUMULATOR_BITS,
     accumulator_line,
     centred,
     code_step,
@@ -21,6 +21,7 @@ from hwgen.lowering.cell import (
     split_bias,
     weight_type,
 )
+from hwgen.lowering.scales import MAX_ACCUMULATOR_BITS
 from hwgen.quantizer import IntArray
 from hwgen.step import linear_step
 
