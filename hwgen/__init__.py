@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 # Eager, since the function ``schedule`` must win over the module of the same name.
 from hwgen.api import Project, build, lower, open_project
 from hwgen.dataflow import Dataflow
+from hwgen.export import export_qonnx
 from hwgen.folding import Folding
 from hwgen.frontend import load
 from hwgen.network import Network
@@ -29,6 +30,7 @@ __all__ = [
     "Schedule",
     "__version__",
     "build",
+    "export_qonnx",
     "load",
     "lower",
     "open_project",

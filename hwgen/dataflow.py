@@ -305,8 +305,12 @@ def sums_type(stage: DenseStage) -> IntegerType:
 
 
 def certificate(design: Design) -> dict[str, object]:
-    """What is proven about every step function of a design, for certificate.json."""
-    return integer.certificate(design.cell if isinstance(design, Schedule) else design)
+    """What is proven about every step function and accumulator of a design, for certificate.json."""
+    if isinstance(design, Schedule):
+        return integer.certificate(design.cell)
+    cells = ((node.name, node.design.cell) for node in design.nodes if isinstance(node, CellNode))
+    gates = {f"{name}: {gate.name}": gate for name, cell in cells for gate in cell.gates}
+    return integer.certificate_of(list(design.steps()), gates)
 
 
 def integer_json(design: Design) -> str:
@@ -336,4 +340,4 @@ def integer_json(design: Design) -> str:
 
 
 def _steps(node: Node) -> dict[str, object]:
-    return {"steps": integer.certificate(node)["steps"]}
+    return {"steps": integer.certificate_of(list(node.steps()), {})["steps"]}

@@ -106,7 +106,14 @@ def _weights(stage: Stage) -> dict[str, int]:
 def _quantizers(layer: Layer) -> list[tuple[str, Quantizer]]:
     if isinstance(layer, LstmLayer):
         shared = [("input", layer.input), ("cell state", layer.cell), ("tanh of cell state", layer.cell_tanh)]
-        return [*shared, ("output", layer.output), *(entry for gate in layer.gates for entry in _of_gate(gate))]
+        own = (
+            ("f * c", layer.forget_product),
+            ("i * g", layer.input_product),
+            ("argument of tanh", layer.tanh_argument),
+        )
+        special = [(name, quantizer) for name, quantizer in own if quantizer is not None]
+        gates = (entry for gate in layer.gates for entry in _of_gate(gate))
+        return [*shared, *special, ("output", layer.output), *gates]
     if isinstance(layer, RnnLayer):
         return [("input", layer.input), *_of_gate(layer.gate)]
     if isinstance(layer, DenseLayer):
@@ -141,7 +148,9 @@ def _quantizer(quantizer: Quantizer) -> dict[str, Any]:
 def _accumulators(stage: Stage) -> list[dict[str, Any]]:
     if isinstance(stage, DenseStage):
         total = stage.total
-        return [{"name": "sum", "input_sum": None, "total": [total.lo, total.hi], "bits": total.type.bits}]
+        return [
+            {"name": "sum", "input_sum": None, "total": [total.lo, total.hi], "bits": total.type.bits, "bound": 0.0}
+        ]
     gates = stage.cell.gates if isinstance(stage, RecurrentStage) else ()
     return [
         {
@@ -149,6 +158,7 @@ def _accumulators(stage: Stage) -> list[dict[str, Any]]:
             "input_sum": [gate.input_sum.lo, gate.input_sum.hi],
             "total": [gate.total.lo, gate.total.hi],
             "bits": gate.total.type.bits,
+            "bound": gate.bound,
         }
         for gate in gates
     ]
@@ -187,10 +197,10 @@ def _print_layer(layer: dict[str, Any], out: Console) -> None:
     for name, entry in layer["quantizers"].items():
         table.add_row(name, entry["codes"], _several(entry["scale"]), _several(entry["zero_point"]), entry["rounding"])
     _print_table(table, out)
-    table = Table("accumulator", "input product + bias", "whole", "bits", box=None, pad_edge=False)
+    table = Table("accumulator", "input product + bias", "whole", "bits", "", box=None, pad_edge=False)
     for entry in layer["accumulators"]:
         part = "" if entry["input_sum"] is None else _range(entry["input_sum"])
-        table.add_row(entry["name"], part, _range(entry["total"]), str(entry["bits"]))
+        table.add_row(entry["name"], part, _range(entry["total"]), str(entry["bits"]), _exactness(entry["bound"]))
     _print_table(table, out)
     table = Table("step function", "form", "functions", "domain", "thresholds", "", box=None, pad_edge=False)
     for entry in layer["step_functions"]:
@@ -209,6 +219,10 @@ def _print_table(table: Table, out: Console) -> None:
     if table.row_count:
         out.print(table)
         out.print()
+
+
+def _exactness(bound: float) -> str:
+    return f"[yellow]bounded[/]: within {bound:.2g} LSB" if bound else "exact"
 
 
 def _several(values: Any) -> str:

@@ -8,9 +8,8 @@ into one constant per row.  What remains between codes are sums, products of two
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -51,6 +50,8 @@ class IntegerGate:
     ``input_weights`` [H, I] and ``hidden_weights`` [H, H] have their zero points subtracted; ``weight`` is the type
     that holds them.  ``input_sum`` is the exact range of the input product plus bias, ``total`` that of the whole.
     ``steps`` is one composed step function, or two: accumulator to gate code, gate code to activation code.
+    ``bound`` is the greatest distance of an accumulator to the real sum, in LSB of the gate code: 0, unless the scales
+    of the two products have no ratio that fits the accumulator.
     """
 
     name: str
@@ -61,6 +62,12 @@ class IntegerGate:
     input_sum: Interval
     total: Interval
     steps: tuple[Certified, ...]
+    bound: float = 0.0
+
+    @property
+    def exactness(self) -> str:
+        """What is known of its accumulators: exact, or bounded."""
+        return "bounded" if self.bound else "exact"
 
     def activate(self, total: IntArray) -> IntArray:
         """Accumulators [..., H] to activation codes."""
@@ -249,19 +256,21 @@ def _given(state: IntArray | None, initial: IntArray | None) -> IntArray:
     return initial if state is None else state  # type: ignore[return-value]
 
 
-class HasSteps(Protocol):
-    """Whatever has step functions."""
-
-    def steps(self) -> Iterator[tuple[str, Certified]]:
-        """Each with its place."""
+def certificate(cell: RecurrentCell) -> dict[str, object]:
+    """What is proven about every step function and accumulator of a cell, as plain data for certificate.json."""
+    return certificate_of(list(cell.steps()), {gate.name: gate for gate in cell.gates})
 
 
-def certificate(model: HasSteps) -> dict[str, object]:
-    """What is proven about every step function, as plain data for certificate.json."""
+def certificate_of(steps: Sequence[tuple[str, Certified]], gates: Mapping[str, IntegerGate]) -> dict[str, object]:
+    """The same of any step functions and gates, each with its place."""
     return {
         "claim": "each form equals its step function on the whole domain: both sides of every threshold compared",
-        "steps": [_certificate_entry(name, certified) for name, certified in model.steps()],
-        "all_proven": all(certified.proof.holds for _, certified in model.steps()),
+        "steps": [_certificate_entry(name, certified) for name, certified in steps],
+        "accumulators": [
+            {"gate": name, "result": gate.exactness, "bound_lsb": gate.bound} for name, gate in gates.items()
+        ],
+        "all_proven": all(certified.proof.holds for _, certified in steps)
+        and not any(gate.bound for gate in gates.values()),
     }
 
 
@@ -320,6 +329,8 @@ def to_json(cell: RecurrentCell) -> str:
             "hidden_weights": gate.hidden_weights.tolist(),
             "bias": gate.bias.tolist(),
             "total": [gate.total.lo, gate.total.hi],
+            "exactness": gate.exactness,
+            "bound_lsb": gate.bound,
             "steps": [certified.step.name for certified in gate.steps],
         }
         for gate in cell.gates

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Wire:
 
     As arrays, real values and codes alike are [T, batch, features] per step and [batch, features] per sequence.
     ``offset`` [features] is what a real value has beyond its code's: the rest of a float bias that stays off the grid
-    of an accumulator.
+    of an accumulator.  The graph quantizes what enters a wire; ``on_grid`` says that it takes it for quantized already.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Wire:
     per_step: bool
     quantizer: Quantizer
     offset: tuple[float, ...] | None = None
+    on_grid: bool = False
 
     def encode(self, values: FloatArray) -> FloatArray:
         """Real values to codes."""
@@ -88,6 +90,16 @@ def bias_values(bias: Bias) -> FloatArray | float:
     if isinstance(bias, QuantizedTensor):
         return bias.values()
     return 0.0 if bias is None else bias
+
+
+def exact_bias(bias: Bias, row: int) -> Fraction:
+    """The bias of one row as a rational number."""
+    if bias is None:
+        return Fraction(0)
+    if isinstance(bias, QuantizedTensor):
+        quantizer = bias.quantizer
+        return (int(bias.codes[row]) - quantizer.exact_zero_point(row)) * quantizer.exact_scale(row)
+    return Fraction(float(bias[row]))
 
 
 def requantize(quantizer: Quantizer, values: FloatArray) -> FloatArray:
@@ -151,6 +163,10 @@ class LstmLayer:
     ``source`` is the wire of its input, with codes of ``input``.  It gives ``<name>.sequence``, the hidden states in
     time order also where ``reverse`` takes the steps from the last to the first, ``<name>.last_hidden`` and
     ``<name>.last_cell``, the states after the last step taken.
+
+    The products f * c and i * g have the quantizer of the cell state, unless ``forget_product`` or ``input_product``
+    says otherwise.  With ``tanh_argument`` the cell state is quantized once more before its tanh, which the next step
+    does not see.
     """
 
     name: str
@@ -166,6 +182,9 @@ class LstmLayer:
     coupled: bool = False
     reverse: bool = False
     source: str = "x"
+    forget_product: Quantizer | None = None
+    input_product: Quantizer | None = None
+    tanh_argument: Quantizer | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -192,8 +211,13 @@ class LstmLayer:
             f = requantize(self.gate("input").activation_quantizer, np.ones_like(i)) - i
         else:
             f = self.gate("forget")(x, h)
-        c = requantize(self.cell, requantize(self.cell, f * c) + requantize(self.cell, i * g))
-        h = requantize(self.output, o * requantize(self.cell_tanh, Activation.TANH(c)))
+        kept, added = (
+            requantize(self.forget_product or self.cell, f * c),
+            requantize(self.input_product or self.cell, i * g),
+        )
+        c = requantize(self.cell, kept + added)
+        argument = c if self.tanh_argument is None else requantize(self.tanh_argument, c)
+        h = requantize(self.output, o * requantize(self.cell_tanh, Activation.TANH(argument)))
         return h, c
 
     def evaluate(self, given: Values) -> dict[str, FloatArray]:

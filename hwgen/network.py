@@ -59,6 +59,8 @@ class NetworkInput:
         kept = [axis for axis in self.axes if axis != ONE]
         array = array.reshape([length for axis, length in zip(self.axes, array.shape, strict=True) if axis != ONE])
         array = array.transpose([kept.index(axis) for axis in order])
+        if BATCH not in self.axes:
+            array = np.expand_dims(array, -2)  # before the features
         parts = array if PARTS in self.axes else array[np.newaxis]
         return {wire.name: np.ascontiguousarray(parts[part]) for wire, part in zip(self.wires, self.parts, strict=True)}
 
@@ -67,7 +69,7 @@ class NetworkInput:
 class NetworkOutput:
     """A graph output: the wires that it shows, along an axis of PARTS if there are several, and its axes in order.
 
-    One without FEATURES shows the only one.  ``integer`` outputs are indices.
+    One without FEATURES or BATCH shows the only one.  ``integer`` outputs are indices.
     """
 
     name: str
@@ -79,7 +81,7 @@ class NetworkOutput:
         """Real values by wire laid out as the graph has them."""
         result: FloatArray = np.stack([values[wire.name] for wire in self.wires])
         present = [PARTS, TIME, BATCH, FEATURES] if self.wires[0].per_step else [PARTS, BATCH, FEATURES]
-        for axis in (PARTS, FEATURES):
+        for axis in (PARTS, BATCH, FEATURES):
             if axis not in self.axes:
                 result = np.take(result, 0, axis=present.index(axis))
                 present.remove(axis)
@@ -160,6 +162,10 @@ class Network:
                     f"that of {printable(batch[0])} is {batch[1]}"
                 )
             batch = batch or (port.name, array.shape[-2])
+            _check_on_grid(port, bound)
+        single = next((output.name for output in self.outputs if BATCH not in output.axes), None)
+        if single is not None and batch is not None and batch[1] != 1:
+            raise ConfigError(f"--input: {printable(single)} shows one sequence, {printable(batch[0])} has {batch[1]}")
         return bound
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
@@ -180,6 +186,18 @@ class Network:
     def present(self, values: Values) -> dict[str, FloatArray]:
         """Lay real values out as the graph's outputs."""
         return {output.name: output.show(values) for output in self.outputs}
+
+
+def _check_on_grid(port: NetworkInput, bound: Values) -> None:
+    """Values that the graph does not quantize must be those of the quantizer that it takes them for."""
+    for wire in port.wires:
+        values = bound[wire.name].astype(np.float32)
+        off = wire.on_grid and values != wire.decode(wire.encode(bound[wire.name])).astype(np.float32)
+        if np.any(off):
+            raise ConfigError(
+                f"--input {printable(port.name)}: the graph does not quantize it, so every value must be one of "
+                f"{wire.quantizer}, not {values[off][0]:.9g}"
+            )
 
 
 def _finite(values: ArrayLike, name: str) -> FloatArray:

@@ -86,6 +86,13 @@ def print_build(path: Path, design: Design, backends: tuple[str, ...], out: Cons
         f"[bold]{escape(str(path))}[/]: {' and '.join(backends).upper()} project, "
         f"{len(steps)} step functions proven on all {thresholds:,} thresholds"
     )
+    bounded = [gate for cell in design.cells for gate in cell.gates if gate.bound]
+    if bounded:
+        names = ", ".join(gate.name for gate in bounded)
+        out.print(
+            f"[yellow]bounded, not proven[/]: the sums of the {names} gates, whose two products have scales without "
+            f"a small ratio, lie within {max(gate.bound for gate in bounded):.2g} LSB of the real ones"
+        )
     print_schedule(design.to_dict(), out)
     if "rtl" in backends and isinstance(design, Schedule):
         _print_cost(cost.predict(design).whole, design, out)

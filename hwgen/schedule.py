@@ -147,6 +147,11 @@ class Schedule:
         return self.cell
 
     @property
+    def cells(self) -> tuple[RecurrentCell, ...]:
+        """The one cell that it is."""
+        return (self.cell,)
+
+    @property
     def products(self) -> tuple[FoldedProduct, ...]:
         """Its matrix-vector products."""
         return self.input_product, self.hidden_product

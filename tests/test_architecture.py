@@ -20,6 +20,7 @@ LAYERS = (
     ("resources", "toolchain", "naming"),
     ("quantizer",),
     ("layers",),
+    ("bounds",),
     ("network",),
     ("frontend",),
     ("step",),
@@ -30,6 +31,8 @@ LAYERS = (
     ("engine",),
     ("lowering",),
     ("host",),
+    ("agreement",),
+    ("export",),
     ("devices",),
     ("folding",),
     ("schedule",),
@@ -89,6 +92,15 @@ def test_the_core_imports_neither_torch_nor_brevitas() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_torch_and_brevitas_are_imported_by_the_export_alone() -> None:
+    for path in modules():
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        if path.parent.name != "export":
+            assert not {name.split(".")[0] for name in names} & {"torch", "brevitas", "qonnx", "onnxoptimizer"}, path
 
 
 def test_templates_only_print() -> None:

@@ -254,7 +254,8 @@ def test_constant_outputs_are_refused_and_the_message_names_dynamo_false(tmp_pat
         ),
         (
             helper.make_node("RNN", ["x", "W", "R"], ["y", ""], hidden_size=20),
-            "RNN 'y': a float RNN has no quantizers; QuantLSTM is what can be read today",
+            "RNN 'y': a float RNN has no quantizers; train a fully quantized QuantRNN and write it with "
+            "hwgen.export_qonnx",
         ),
     ],
     ids=["LSTM", "GRU", "RNN"],
@@ -276,7 +277,7 @@ def test_a_scan_is_refused_by_name(tmp_path: Path) -> None:
         one_node_model(helper.make_node("Scan", ["x"], ["y"], name="loop", num_scan_inputs=1, body=body)), tmp_path
     )
     assert isinstance(error, UnsupportedError)
-    assert str(error).startswith("Scan 'loop': the Scan form of a quantized LSTM cannot be read yet; ")
+    assert str(error) == "Scan 'loop': must have 2 states, hidden and cell, and 1 sequence, not 0 states"
 
 
 def test_a_graph_without_recurrence_is_refused_with_what_it_has(tmp_path: Path) -> None:
@@ -284,7 +285,7 @@ def test_a_graph_without_recurrence_is_refused_with_what_it_has(tmp_path: Path) 
         one_node_model(helper.make_node("Relu", ["x"], ["z"]), helper.make_node("Abs", ["z"], ["y"])), tmp_path
     )
     assert isinstance(error, ModelError)
-    assert str(error) == "no recurrent node: the graph has Abs, Relu; a QuantLSTMCell is needed"
+    assert str(error) == ("no recurrent node: the graph has Abs, Relu; a QuantLSTMCell, QuantRNNCell or Scan is needed")
 
 
 # The default model with one thing changed.  Each case: the edit, the class, and the whole message as an expression.
@@ -435,7 +436,9 @@ def narrow_one_bit(m: onnx.ModelProto) -> None:
 
 
 def different_hidden_scale(m: onnx.ModelProto) -> None:
-    put(m, weight_quant(m, 7), 1, np.float32(0.5))
+    """Sums whose ratio of scales has to be known to many more digits than an accumulator has bits."""
+    put(m, weight_quant(m, 7), 1, np.float32(0.003))
+    put(m, cell(m), 21, np.float32(1e-9))
 
 
 ACC = f"{CELL}, quantizer 'input_acc'"
@@ -481,8 +484,8 @@ CASES: dict[str, tuple[Edit, str]] = {
     "input and hidden scales differ": (
         different_hidden_scale,
         "UnsupportedError: /layers.0.0/export_handler/QuantLSTMCell, input gate, row 0: the input product has "
-        "scale .* and the hidden product .*; they must be equal, as one io_quant and one weight_quant per gate "
-        "make them",
+        "scale .* and the hidden product .*; no accumulator of 40 bits holds their sum to within 0.0001 LSB; use "
+        "scales whose ratio is a power of two, or narrower codes",
     ),
     "zero points per channel": (
         cell_input(22, np.arange(20, dtype=F32)),

@@ -16,7 +16,6 @@ import pytest
 from test_step import ROUND, activation_code
 
 from hwgen import host
-from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm, prove
 from hwgen.frontend import load
 from hwgen.integer import IntegerCell, IntegerGate, accumulate_range, certificate, to_json
@@ -494,13 +493,19 @@ def test_activations_beyond_the_reach_of_float64_agree(mode: RoundingMode, zero:
     assert mismatches(model, lower_cell(model.layer), seed=13) == 0
 
 
-def test_different_scales_of_input_and_hidden_products_are_refused() -> None:
+def test_weights_of_twice_the_scale_are_weights_twice_as_large() -> None:
     layer = network("default").layer
-    gate = layer.gates[0]
-    doubled = replace(gate.hidden_weight, quantizer=replace(gate.hidden_weight.quantizer, scale=(0.5,)))
-    layer = replace(layer, gates=(replace(gate, hidden_weight=doubled), *layer.gates[1:]))
-    with pytest.raises(UnsupportedError, match="input gate, row 0: the input product has scale .* must be equal"):
-        lower_cell(layer)
+    gate, scale = layer.gates[0], layer.gates[0].hidden_weight.quantizer.scale[0]
+    twice = replace(gate.hidden_weight, quantizer=replace(gate.hidden_weight.quantizer, scale=(2 * scale,)))
+    larger = replace(gate.hidden_weight, codes=2 * gate.hidden_weight.codes)
+    found, wanted = (
+        lower_cell(replace(layer, gates=(replace(gate, hidden_weight=weight), *layer.gates[1:]))).gates[0]
+        for weight in (twice, larger)
+    )
+    assert found.exactness == "exact" and (found.total, found.weight) == (wanted.total, wanted.weight)
+    np.testing.assert_array_equal(found.hidden_weights, 2 * gate.hidden_weight.codes)
+    for ours, theirs in zip(found.steps, wanted.steps, strict=True):
+        np.testing.assert_array_equal(ours.step.thresholds, theirs.step.thresholds)
 
 
 @pytest.mark.parametrize("activation", Activation)

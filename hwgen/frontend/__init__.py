@@ -7,14 +7,13 @@ from pathlib import Path
 
 from hwgen.errors import ModelError, UnsupportedError, listing, printable
 from hwgen.frontend.graph import Graph, check_outputs_live, node_label, read_model
-from hwgen.frontend.reader import Reader
+from hwgen.frontend.reader import RECURRENT, Reader
 from hwgen.network import Network
 
 _OTHER_DIALECTS = {
     "LSTM": "weight-only or float LSTM: its activations have no quantizers; train it as a fully quantized QuantLSTM",
     "GRU": "a float GRU has no quantizers; QuantLSTM is what can be read today",
-    "RNN": "a float RNN has no quantizers; QuantLSTM is what can be read today",
-    "Scan": "the Scan form of a quantized LSTM cannot be read yet; export with brevitas.export.export_qonnx",
+    "RNN": "a float RNN has no quantizers; train a fully quantized QuantRNN and write it with hwgen.export_qonnx",
 }
 
 
@@ -28,7 +27,7 @@ def load(path: str | Path, name: str | None = None) -> Network:
     model, source = read_model(path)
     graph = Graph(model, path.stem)
     check_outputs_live(graph)
-    if not any(node.op_type == "QuantLSTMCell" for node in graph.nodes):
+    if not any(node.op_type in RECURRENT for node in graph.nodes):
         _refuse_without_cell(graph)
     reader = Reader(graph)
     reader.read()
@@ -37,9 +36,14 @@ def load(path: str | Path, name: str | None = None) -> Network:
     unused = (name for name in graph.inputs if name not in used)
     shown = [output.name for output in outputs]
     constant = (name for name in graph.outputs if name not in shown)
+    unquantized = (port.name for port in inputs if any(wire.on_grid for wire in port.wires))
     warnings = (
         *(f"graph input {printable(name)} is never used" for name in unused),
         *(f"graph output {printable(name)} is a constant and left out" for name in constant),
+        *(
+            f"nothing quantizes graph input {printable(name)}: its values must be those of the state that it starts"
+            for name in unquantized
+        ),
     )
     return Network(name or path.stem, tuple(reader.layers), inputs, outputs, warnings, source)
 
@@ -49,4 +53,5 @@ def _refuse_without_cell(graph: Graph) -> None:
         if node.op_type in _OTHER_DIALECTS:
             raise UnsupportedError(f"{node_label(node)}: {_OTHER_DIALECTS[node.op_type]}")
     operators = listing(sorted({node.op_type for node in graph.nodes}))
-    raise ModelError(f"no recurrent node: the graph has {operators}; a QuantLSTMCell is needed")
+    needed = f"{', '.join(RECURRENT[:-1])} or {RECURRENT[-1]}"
+    raise ModelError(f"no recurrent node: the graph has {operators}; a {needed} is needed")

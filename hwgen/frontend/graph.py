@@ -15,6 +15,8 @@ from onnx.reference import ReferenceEvaluator
 
 from hwgen.errors import ModelError, UnsupportedError, listing, printable
 
+# The domain of ONNX's own operators has two names.
+CORE_DOMAIN = ("", "ai.onnx")
 # ONNX files are protocol buffers, whose own limit is 2 GiB: no honest model is larger.
 MAX_FILE_BYTES = 2**31
 # Elements of one tensor; a larger claim is refused before memory is taken.
@@ -33,6 +35,7 @@ class Graph:
 
     def __init__(self, model: onnx.ModelProto, name: str) -> None:
         self.name = name
+        self.opset = max((int(entry.version) for entry in model.opset_import if entry.domain in CORE_DOMAIN), default=0)
         self.proto = model.graph
         self.nodes: list[onnx.NodeProto] = list(model.graph.node)
         self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -121,6 +124,26 @@ class Graph:
             depth = max(known) + folds
             if depth <= MAX_FOLDED_DEPTH:
                 self._folded_depth[node.output[0]] = depth
+
+    def sources(self, tensor: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+        """The nodes and initializers that a constant tensor is made of."""
+        nodes: dict[str, onnx.NodeProto] = {}
+        tensors: dict[str, onnx.TensorProto] = {}
+        pending = [tensor]
+        while pending:
+            name = pending.pop()
+            node = self._producers.get(name)
+            if node is not None:
+                if name not in nodes:
+                    nodes |= dict.fromkeys(node.output, node)
+                    pending.extend(filter(None, node.input))
+            elif name in self._constants:
+                tensors[name] = self._constants[name]
+        return list({id(node): node for node in nodes.values()}.values()), list(tensors.values())
+
+    def writes(self, tensor: str) -> bool:
+        """Whether a tensor is an initializer, a graph input, or the output of a node."""
+        return tensor in self._producers or tensor in self._constants or tensor in self.inputs
 
     def live_nodes(self) -> list[onnx.NodeProto]:
         """The nodes that an output depends on, each after those that it reads."""
@@ -219,6 +242,11 @@ class Graph:
 def node_label(node: onnx.NodeProto) -> str:
     """A node as messages call it: its operator and its name, or its first output if it has none."""
     return f"{node.op_type} {printable(node.name or (node.output[0] if node.output else '?'))}"
+
+
+def node_name(node: onnx.NodeProto) -> str:
+    """What a layer is called after its node: the node's name, or else its first output that something takes."""
+    return node.name or next(filter(None, node.output), node.op_type)
 
 
 def _attribute(node: onnx.NodeProto, name: str) -> onnx.AttributeProto | None:

@@ -64,6 +64,16 @@ class Layouts:
         shape = self._graph.shape(name) if name in self._graph.inputs else None
         return None if shape is None or not place.isdecimal() else shape[int(place)]
 
+    def bind_batch(self, axes: tuple[str, ...], roles: tuple[str, ...], label: str) -> tuple[str, ...]:
+        """As ``bind``, where an axis of length 1 may take the place of the batch; returns the roles that they have."""
+        if len(axes) == len(roles):
+            pairs = zip(map(self.role, axes), roles, strict=True)
+            roles = tuple(
+                ONE if found == ONE and role in (BATCH, ONE) else role.replace(ONE, BATCH) for found, role in pairs
+            )
+        self.bind(axes, roles, label)
+        return roles
+
     def parts(self, name: str, used: tuple[int, ...]) -> int:
         """How many entries an axis of PARTS of a graph input has."""
         shape = self._graph.shape(name)
@@ -138,7 +148,7 @@ class Layouts:
         return tuple(result)
 
     def _squeezed(self, node: onnx.NodeProto, axes: tuple[str, ...], value: Value) -> tuple[str, ...]:
-        single = [place for place, axis in enumerate(axes) if axis == ONE or (axis == PARTS and len(value.stack) == 1)]
+        single = [place for place, axis in enumerate(axes) if self._is_single(axis, value)]
         given = self._given_axes(node, len(axes))
         wanted = single if given is None else given
         if value.graph_input is not None:
@@ -148,9 +158,17 @@ class Layouts:
             raise UnsupportedError(f"{node_label(node)}: axes {wanted} of {_listed(axes)} have no fixed length of 1")
         return tuple(axis for place, axis in enumerate(axes) if place not in wanted)
 
+    def _is_single(self, axis: str, value: Value) -> bool:
+        """Whether an axis has length 1: that of the batch does where all graph inputs declare it."""
+        if axis == BATCH:
+            places = [name.rpartition(".") for name, role in self._roles.items() if role == BATCH]
+            shapes = [(self._graph.shape(name), int(place)) for name, _, place in places]
+            return bool(shapes) and all(shape is not None and shape[place] == 1 for shape, place in shapes)
+        return axis == ONE or (axis == PARTS and len(value.stack) == 1)
+
     def _reshaped(self, node: onnx.NodeProto, axes: tuple[str, ...], value: Value) -> tuple[str, ...]:
         """Reshapes that add or drop axes of length 1."""
-        core = tuple(axis for axis in axes if axis != ONE and not (axis == PARTS and len(value.stack) == 1))
+        core = tuple(axis for axis in axes if not self._is_single(axis, value))
         if node.op_type == "Flatten":
             place = int(str(attribute_value(node, "axis", default=1))) % (len(axes) + 1)
             before = tuple(axis for axis in axes[:place] if axis in core)

@@ -151,14 +151,14 @@ def _quantize_constant(
                 f"{owner.label}: {parameter} must be one number or one per output channel "
                 f"({shape[0]}), not shape {list(array.shape)}"
             )
-    return QuantizedTensor(_codes(quantizer, values), quantizer)
+    return QuantizedTensor(exact_codes(quantizer, values), quantizer)
 
 
 def _per_channel(found: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return found == (shape[0],) + (1,) * (len(shape) - 1)
 
 
-def _codes(quantizer: Quantizer, values: FloatArray) -> NDArray[np.int64]:
+def exact_codes(quantizer: Quantizer, values: FloatArray) -> NDArray[np.int64]:
     """Codes of constants, exactly: what lies too near to a rounding boundary for float64 is decided in rationals."""
     codes = quantizer.quantize(values.T).T.astype(np.int64)
     if quantizer.codes.bipolar:

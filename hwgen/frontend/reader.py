@@ -4,35 +4,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
+from dataclasses import replace
 
-import numpy as np
 import onnx
 
 from hwgen.errors import ModelError, UnsupportedError, printable
-from hwgen.frontend.graph import Graph, attribute_value, node_label
+from hwgen.frontend.dense import gemm_parameters, matmul_weight
+from hwgen.frontend.graph import Graph, attribute_value, node_label, node_name
 from hwgen.frontend.layout import Layouts
-from hwgen.frontend.lstm_cell import read_cell
-from hwgen.frontend.quant_nodes import QUANT_OPS, bias_of, quantized_constant, quantizer_of_node
+from hwgen.frontend.lstm_cell import read_lstm_cell
+from hwgen.frontend.qdq import holds_codes, read_chain
+from hwgen.frontend.quant_nodes import QUANT_OPS, bias_of, quantizer_of_node
+from hwgen.frontend.rnn_cell import read_rnn_cell
+from hwgen.frontend.scan import read_scan
 from hwgen.frontend.values import Dense, Value
 from hwgen.layers import (
     Activation,
     ArgmaxLayer,
+    Bias,
     ConcatLayer,
     DenseLayer,
     Layer,
+    LstmLayer,
     QuantizedTensor,
     QuantizeLayer,
     Requantization,
+    RnnLayer,
     SelectLayer,
     Wire,
 )
 from hwgen.network import BATCH, FEATURES, ONE, PARTS, TIME, NetworkInput, NetworkOutput
-from hwgen.quantizer import FloatArray, IntegerType, Quantizer
+from hwgen.quantizer import Quantizer
 
-# Sums that leave the graph as they are; their exact range is a matter of lowering.
-_SUMS = IntegerType(40, True)
 _ACTIVATIONS = {"Relu": Activation.RELU, "Sigmoid": Activation.SIGMOID, "Tanh": Activation.TANH}
+# Nodes that are a recurrent layer in one direction over the whole sequence.
+_CELLS: dict[str, Callable[..., tuple[LstmLayer | RnnLayer, tuple[str, ...]]]] = {
+    "QuantLSTMCell": read_lstm_cell,
+    "QuantRNNCell": read_rnn_cell,
+}
+# All that recurrent layers are read from; without one there is nothing to do.
+RECURRENT = (*_CELLS, "Scan")
 # Operators that pass on what they get.
 _TRANSPARENT = ("Dropout", "Identity")
 
@@ -50,7 +61,9 @@ class Reader:
         # Wires of dense layers whose sums are wanted as they are.
         self._sums: dict[str, Wire] = {}
         self._handlers: dict[str, Callable[[onnx.NodeProto], None]] = {
-            "QuantLSTMCell": self._cell,
+            **dict.fromkeys(_CELLS, self._cell),
+            "Scan": self._scan,
+            "DequantizeLinear": self._dequantize,
             "MatMul": self._matmul,
             "Gemm": self._gemm,
             "Add": self._add,
@@ -69,7 +82,9 @@ class Reader:
         for name in self.graph.inputs:
             self.values[name] = Value(self.layouts.of_input(name), graph_input=name)
         for node in self.graph.live_nodes():
-            if not any(name in self.values for name in node.input):
+            # Codes between QuantizeLinear and DequantizeLinear are no values of their own.
+            known = self.graph.depends_on_input if node.op_type == "DequantizeLinear" else self.values.__contains__
+            if not any(known(name) for name in node.input):
                 continue
             # Whoever reads what an unknown node writes refuses it.
             handler = self._handlers.get(node.op_type)
@@ -113,6 +128,11 @@ class Reader:
             node = self._unread(tensor)
             if node is None:
                 raise UnsupportedError(f"{label}: {printable(tensor)} must depend on a graph input")
+            if holds_codes(self.graph, node):
+                raise UnsupportedError(
+                    f"{label}: {printable(node.output[0])} holds the codes of {node_label(node)}; DequantizeLinear "
+                    "must turn them into values"
+                )
             raise UnsupportedError(
                 f"{label}: {printable(node.output[0])} comes from {node_label(node)}, which hwgen does not read; "
                 f"it reads {', '.join(sorted(self._handlers))}"
@@ -147,7 +167,7 @@ class Reader:
         return wire, value.axes
 
     def _name(self, node: onnx.NodeProto) -> str:
-        return self._unique(node.name or node.output[0])
+        return self._unique(node_name(node))
 
     def _unique(self, name: str) -> str:
         """``name``, or with a number behind it: names of nodes and of tensors may be equal in a file."""
@@ -180,35 +200,45 @@ class Reader:
             )
         if value.dense is None:
             return value.stack[0]
-        dense = value.dense
-        if dense.name in self._sums:
-            return self._sums[dense.name]
-        scale = dense.source.quantizer.exact_scale(0)
-        rows = range(len(dense.weight.codes))
-        units = [dense.weight.quantizer.exact_scale(row) * scale for row in rows]
-        quantizer = Quantizer(tuple(map(float, units)) if len(set(units)) > 1 else (float(units[0]),), (0,), _SUMS)
-        wire = Wire(self._unique(name), len(rows), dense.source.per_step, quantizer, _rest(dense, units))
-        self.layers.append(DenseLayer(dense.name, dense.source, dense.weight, dense.bias, None, wire))
-        self._sums[dense.name] = wire
-        return wire
+        if value.dense.name in self._sums:
+            return self._sums[value.dense.name]
+        sums = value.dense.sums(self._unique(name))
+        self.layers.append(sums)
+        self._sums[sums.name] = sums.wire
+        return sums.wire
 
     # Quantizers and activations.
 
     def _quant(self, node: onnx.NodeProto) -> None:
-        label = node_label(node)
-        value, quantizer = self._value(node.input[0], label), quantizer_of_node(self.graph, node)
+        label, quantizer = node_label(node), quantizer_of_node(self.graph, node)
+        value = self._value(node.input[0], label)
+        self.values[node.output[0]] = self._behind(value, quantizer, node_name(node), label)
+
+    def _dequantize(self, node: onnx.NodeProto) -> None:
+        chain = read_chain(self.graph, node.output[0])
+        assert chain is not None, "it ends in DequantizeLinear"
+        chain.check_activation()
+        if chain.quantizer.channels > 1:
+            raise UnsupportedError(f"{chain.label}: needs one scale per tensor, not {chain.quantizer.channels}")
+        value = self._value(chain.source, chain.label)
+        self.values[node.output[0]] = self._behind(value, chain.quantizer, node_name(node), chain.label)
+
+    def _behind(self, value: Value, quantizer: Quantizer, name: str, label: str) -> Value:
+        """A value behind a quantizer; a layer that this takes is called ``name``, or nearly."""
         if value.graph_input is not None:
-            self.values[node.output[0]] = self._feed(value, quantizer, label)
-        elif value.dense is not None:
-            self._emit(node, self._dense_layer(node, value, value.dense, quantizer), value.axes)
+            return self._feed(value, quantizer, label)
+        layer: DenseLayer | QuantizeLayer
+        if value.dense is not None:
+            layer = self._dense_layer(self._unique(name), value, value.dense, quantizer, label)
         elif len(value.stack) != 1:
             raise UnsupportedError(f"{label}: quantizes several stacked states; quantize each")
         elif value.activation is Activation.IDENTITY and value.stack[0].quantizer == quantizer:
-            self.values[node.output[0]] = value
+            return value
         else:
-            source = self._declared(value, label)
             step = Requantization(value.activation, quantizer)
-            self._emit(node, QuantizeLayer(self._name(node), source, step), value.axes)
+            layer = QuantizeLayer(self._unique(name), self._declared(value, label), step)
+        self.layers.append(layer)
+        return Value(value.axes, stack=layer.wires)
 
     def _declared(self, value: Value, label: str) -> Wire:
         """The wire of a value; if no layer has said how wide it is, the declared shape of its graph input does."""
@@ -225,27 +255,29 @@ class Reader:
             )
         return self._sized(wire, features, label)
 
-    def _dense_layer(self, node: onnx.NodeProto, value: Value, dense: Dense, quantizer: Quantizer) -> DenseLayer:
+    def _dense_layer(self, name: str, value: Value, dense: Dense, quantizer: Quantizer, label: str) -> DenseLayer:
         if value.activation not in (Activation.IDENTITY, Activation.RELU):
             raise UnsupportedError(
-                f"{node_label(node)}: the argument of the {value.activation.value} behind {dense.name} is not "
+                f"{label}: the argument of the {value.activation.value} behind {dense.name} is not "
                 "quantized; put a QuantIdentity between them"
             )
-        wire = Wire(self._name(node), len(dense.weight.codes), dense.source.per_step, quantizer)
+        wire = Wire(name, len(dense.weight.codes), dense.source.per_step, quantizer)
         step = Requantization(value.activation, quantizer)
         return DenseLayer(dense.name, dense.source, dense.weight, dense.bias, step, wire)
 
-    def _feed(self, value: Value, quantizer: Quantizer, label: str) -> Value:
-        """A graph input behind a quantizer: a wire into the network."""
+    def _feed(self, value: Value, quantizer: Quantizer, label: str, on_grid: bool = False) -> Value:
+        """A graph input behind a quantizer, or taken for the values of one: a wire into the network."""
         name = value.graph_input
         assert name is not None
         if quantizer.channels > 1:
             raise UnsupportedError(f"{label}: its input needs one scale per tensor, not {quantizer.channels}")
         fed = self._fed.setdefault(name, [])
-        known = next((wire for wire, part in fed if (wire.quantizer, part) == (quantizer, value.part)), None)
+        key = quantizer, value.part, on_grid
+        known = next((wire for wire, part in fed if (wire.quantizer, part, wire.on_grid) == key), None)
         if known is None:
             # Whether it is a sequence, and how wide, is known when a layer takes it.
-            known = Wire(self._unique(name) if fed else name, 0, len(value.axes) == 3, quantizer)
+            unique = self._unique(name) if fed else name
+            known = Wire(unique, 0, len(value.axes) == 3, quantizer, on_grid=on_grid)
             fed.append((known, value.part))
         return Value(value.axes, stack=(known,))
 
@@ -258,11 +290,51 @@ class Reader:
     # Layers.
 
     def _cell(self, node: onnx.NodeProto) -> None:
-        layer, order = read_cell(self.graph, node, self._name(node), self._take_sequence, self._take_state)
+        read = _CELLS[node.op_type]
+        layer, order = read(self.graph, node, self._name(node), self._take_sequence, self._take_state)
         self.layers.append(layer)
         for name, wire in zip(node.output, layer.wires, strict=False):
             if name:
                 self.values[name] = Value(order if wire.per_step else (BATCH, FEATURES), stack=(wire,))
+
+    def _scan(self, node: onnx.NodeProto) -> None:
+        layer, written = read_scan(self.graph, node, self._name(node), self._take_scanned, self._take_scan_state)
+        self.layers.append(layer)
+        self.values |= {name: Value(axes, stack=(wire,)) for name, (wire, axes) in written.items()}
+
+    def _take_scanned(
+        self, tensor: str, quantizer: Quantizer | None, features: int, order: tuple[str, ...], label: str
+    ) -> tuple[Wire, tuple[str, ...]]:
+        """The wire of a Scan's sequence, quantized in the body where ``quantizer`` is given, and its axes.
+
+        These are ``order``, where the axis of the batch may be one of length 1 that the graph made itself.
+        """
+        value = self._value(tensor, label)
+        order = self.layouts.bind_batch(value.axes, order, label)
+        if quantizer is None:
+            wire, _ = self._quantized(tensor, "it", label)
+        else:
+            if len(value.stack) == 1:
+                value = replace(value, stack=(self._sized(value.stack[0], features, label),))
+            wire = self._behind(value, quantizer, f"{tensor}.quantized", label).stack[0]
+        if wire.quantizer.channels > 1:
+            raise UnsupportedError(f"{label} needs one scale per tensor, not {wire.quantizer.channels}")
+        return self._sized(wire, features, label), order
+
+    def _take_scan_state(
+        self, tensor: str, quantizer: Quantizer, features: int, axes: tuple[str, ...], label: str
+    ) -> Wire:
+        """The wire of a Scan's initial state, which nothing quantizes within the body."""
+        value = self._value(tensor, label)
+        self.layouts.bind_batch(value.axes, axes, label)
+        if value.graph_input is not None:
+            value = self._feed(value, quantizer, label, on_grid=True)
+        if len(value.stack) != 1 or value.activation is not Activation.IDENTITY:
+            raise UnsupportedError(f"{label}: must be a graph input, a constant, or the state of another layer")
+        wire = self._sized(value.stack[0], features, label)
+        if wire.quantizer != quantizer:
+            raise UnsupportedError(f"{label}: must have the state's own quantizer ({quantizer}), not {wire.quantizer}")
+        return wire
 
     def _take_sequence(self, tensor: str, features: int, order: tuple[str, ...], label: str) -> Wire:
         """The wire of a recurrent layer's input, whose axes must be ``order``."""
@@ -279,7 +351,7 @@ class Reader:
     def _sized(self, wire: Wire, features: int, label: str) -> Wire:
         """The wire, given its size if it comes from a graph input that has none yet."""
         if wire.features == 0:
-            sized = Wire(wire.name, features, wire.per_step, wire.quantizer)
+            sized = replace(wire, features=features)
             for fed in self._fed.values():
                 fed[:] = [(sized if known == wire else known, part) for known, part in fed]
             for name, value in self.values.items():
@@ -291,38 +363,12 @@ class Reader:
         return wire
 
     def _matmul(self, node: onnx.NodeProto) -> None:
-        label = node_label(node)
-        producer = self.graph.producer(node.input[1])
-        if producer is not None and producer.op_type == "Transpose":
-            weight = self._weight(producer.input[0], label)
-        else:
-            stored = self._weight(node.input[1], label)
-            if stored.quantizer.channels > 1:
-                raise UnsupportedError(f"{label}: a weight [inputs, outputs] needs one scale per tensor")
-            weight = QuantizedTensor(np.ascontiguousarray(stored.codes.T), stored.quantizer)
-        self._dense(node, weight, None)
+        self._dense(node, matmul_weight(self.graph, node), None)
 
     def _gemm(self, node: onnx.NodeProto) -> None:
-        label = node_label(node)
-        for name, wanted in (("alpha", 1.0), ("beta", 1.0), ("transA", 0), ("transB", 1)):
-            found = attribute_value(node, name, default=0 if name.startswith("trans") else 1.0)
-            if found != wanted:
-                raise UnsupportedError(f"{label}: {name} must be {wanted:g}, not {found}")
-        weight = self._weight(node.input[1], label)
-        bias = None
-        if len(node.input) > 2 and node.input[2]:
-            bias = bias_of(self.graph, node.input[2], "its bias", label, len(weight.codes))
-        self._dense(node, weight, bias)
+        self._dense(node, *gemm_parameters(self.graph, node))
 
-    def _weight(self, tensor: str, label: str) -> QuantizedTensor:
-        """A constant matrix behind a Quant node."""
-        producer = self.graph.producer(tensor)
-        constant = self.graph.constant(producer.input[0] if producer is not None and producer.input else tensor)
-        if constant is None or constant.ndim != 2:
-            raise UnsupportedError(f"{label}: its weight ({printable(tensor)}) must be a quantized constant matrix")
-        return quantized_constant(self.graph, tensor, "its weight", label, constant.shape)
-
-    def _dense(self, node: onnx.NodeProto, weight: QuantizedTensor, bias: QuantizedTensor | FloatArray | None) -> None:
+    def _dense(self, node: onnx.NodeProto, weight: QuantizedTensor, bias: Bias) -> None:
         label = node_label(node)
         wire, axes = self._quantized(node.input[0], "its input", label)
         self.layouts.bind(axes[-1:], (FEATURES,), f"{label}: its input")
@@ -429,12 +475,3 @@ class Reader:
             raise UnsupportedError(
                 f"{label}: hwgen picks time steps and states of layers, not entry {index} of axis {axis}"
             )
-
-
-def _rest(dense: Dense, units: list[Fraction]) -> tuple[float, ...] | None:
-    """What each bias has beyond whole units of its sum."""
-    if dense.bias is None:
-        return None
-    exact = [dense.exact_bias(row) / unit for row, unit in enumerate(units)]
-    rest = [value - (value + Fraction(1, 2)).__floor__() for value in exact]
-    return tuple(float(part * unit) for part, unit in zip(rest, units, strict=True)) if any(rest) else None

@@ -6,7 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from hwgen.layers import Activation, Bias, QuantizedTensor, Wire
+from hwgen.layers import Activation, Bias, DenseLayer, QuantizedTensor, Wire, exact_bias
+from hwgen.quantizer import IntegerType, Quantizer
+
+# Sums that leave the graph as they are; their exact range is a matter of lowering.
+_SUMS = IntegerType(40, True)
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,19 @@ class Dense:
         """The same layer with a bias."""
         return replace(self, bias=bias)
 
-    def exact_bias(self, row: int) -> Fraction:
-        """The bias of an output as a rational number."""
-        if self.bias is None:
-            return Fraction(0)
-        if isinstance(self.bias, QuantizedTensor):
-            quantizer = self.bias.quantizer
-            return (int(self.bias.codes[row]) - quantizer.exact_zero_point(row)) * quantizer.exact_scale(row)
-        return Fraction(float(self.bias[row]))
+    def sums(self, name: str) -> DenseLayer:
+        """The layer whose wire ``name`` carries the sums themselves."""
+        scale, rows = self.source.quantizer.exact_scale(0), range(len(self.weight.codes))
+        units = [self.weight.quantizer.exact_scale(row) * scale for row in rows]
+        quantizer = Quantizer(tuple(map(float, units)) if len(set(units)) > 1 else (float(units[0]),), (0,), _SUMS)
+        wire = Wire(name, len(rows), self.source.per_step, quantizer, self._rest(units))
+        return DenseLayer(self.name, self.source, self.weight, self.bias, None, wire)
+
+    def _rest(self, units: list[Fraction]) -> tuple[float, ...] | None:
+        """What each bias has beyond whole units of its sum."""
+        exact = [exact_bias(self.bias, row) / unit for row, unit in enumerate(units)]
+        rest = [value - (value + Fraction(1, 2)).__floor__() for value in exact]
+        return tuple(float(part * unit) for part, unit in zip(rest, units, strict=True)) if any(rest) else None
 
 
 @dataclass(frozen=True)

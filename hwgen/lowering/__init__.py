@@ -15,7 +15,7 @@ __all__ = ["lower", "lower_cell"]
 def lower(network: Network) -> IntegerNetwork:
     """Lower a network to codes; every step function comes certified.
 
-    Raises UnsupportedError where two products that are added have different scales, and where a sum gets too wide.
+    Raises UnsupportedError where a sum gets too wide.
     """
     return IntegerNetwork(network.name, tuple(_lower_layer(layer) for layer in network.layers))
 

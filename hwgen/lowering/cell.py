@@ -11,18 +11,16 @@ import numpy as np
 from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified, choose, cost
 from hwgen.integer import IntegerCell, IntegerGate, Interval, Product, accumulate_range
-from hwgen.layers import Activation, Bias, Gate, LstmLayer, QuantizedTensor, RnnLayer
+from hwgen.layers import Activation, Bias, Gate, LstmLayer, QuantizedTensor, RnnLayer, exact_bias
+from hwgen.lowering.scales import GREATEST_BOUND, MAX_ACCUMULATOR_BITS, CommonUnit, common_unit
 from hwgen.quantizer import IntArray, IntegerType, Quantizer
 from hwgen.step import Linear, StepFunction, activation_step, compose, linear_step
-
-# Accumulators beyond this width would leave int64 in the fits; a model needs millions of inputs to get there.
-MAX_ACCUMULATOR_BITS = 40
 
 
 def lower_cell(layer: LstmLayer) -> IntegerCell:
     """Lower an LSTM layer to codes; every step function comes certified.
 
-    Raises UnsupportedError where the input and the hidden product of a gate have different scales.
+    Raises UnsupportedError where the scales of a gate's products differ so that no accumulator holds their sum.
     """
     gates = tuple(lower_gate(layer, gate) for gate in layer.gates)
     codes = {gate.name: _code_range(gate.steps[-1]) for gate in gates}
@@ -36,23 +34,21 @@ def lower_cell(layer: LstmLayer) -> IntegerCell:
         forget_zero = forget_quantizer.exact_zero_point(0)
     cell = _interval(layer.cell.codes)
     cell_zero = layer.cell.exact_zero_point(0)
+    kept_quantizer, added_quantizer = layer.forget_product or layer.cell, layer.input_product or layer.cell
     kept = _product(
-        "forget_product", (forget, forget_zero, forget_quantizer), (cell, cell_zero, layer.cell), layer.cell
+        "forget_product", (forget, forget_zero, forget_quantizer), (cell, cell_zero, layer.cell), kept_quantizer
     )
     added = _product(
         "input_product",
         (codes["input"], act["input"].exact_zero_point(0), act["input"]),
         (codes["cell"], act["cell"].exact_zero_point(0), act["cell"]),
-        layer.cell,
+        added_quantizer,
     )
     total = _code_range(kept.requantize).plus(_code_range(added.requantize))
-    # Both terms carry the zero point once, their sum must carry it once as well.
-    unit = Linear((Fraction(1),), (Fraction(-cell_zero),), layer.cell.rounding, layer.cell.codes)
-    cell_sum = choose(linear_step("cell_sum", total.lo, total.hi, unit))
-    reached = _state_range(cell_sum, layer)
-    cell_tanh = choose(
-        activation_step("hidden_state_tanh", reached.lo, reached.hi, layer.cell, Activation.TANH, layer.cell_tanh)
+    cell_sum = choose(
+        linear_step("cell_sum", total.lo, total.hi, _sum_line(kept_quantizer, added_quantizer, layer.cell))
     )
+    cell_tanh = _state_tanh(layer, _state_range(cell_sum, layer))
     output = _product(
         "output_product",
         (codes["output"], act["output"].exact_zero_point(0), act["output"]),
@@ -89,6 +85,27 @@ def _code_range(certified: Certified) -> Interval:
     return Interval(certified.step.first, certified.step.last)
 
 
+def _sum_line(kept: Quantizer, added: Quantizer, cell: Quantizer) -> Linear:
+    """The sum of two codes of one scale in codes of the cell: both carry a zero point, their sum carries the cell's."""
+    channels = range(max(quantizer.channels for quantizer in (kept, added, cell)))
+    slopes = [kept.exact_scale(c) / cell.exact_scale(c) for c in channels]
+    if len(set(slopes)) == 1:
+        slopes = slopes[:1]
+    zeros = kept.exact_zero_point(0) + added.exact_zero_point(0)
+    intercepts = tuple(cell.exact_zero_point(0) - slope * zeros for slope in slopes)
+    return Linear(tuple(slopes), intercepts, cell.rounding, cell.codes)
+
+
+def _state_tanh(layer: LstmLayer, reached: Interval) -> Certified:
+    """Cell codes to the codes of their tanh, by way of those of its argument where it has a quantizer of its own."""
+    name, argument = "hidden_state_tanh", layer.tanh_argument
+    if argument is None:
+        return choose(activation_step(name, reached.lo, reached.hi, layer.cell, Activation.TANH, layer.cell_tanh))
+    before = code_step(name, reached.lo, reached.hi, layer.cell, Activation.IDENTITY, argument)
+    after = activation_step(name, before.first, before.last, argument, Activation.TANH, layer.cell_tanh)
+    return choose(compose(name, before, after), ("search", "table"))
+
+
 def _state_range(cell_sum: Certified, layer: LstmLayer) -> Interval:
     """Codes that tanh can see: every result of the sum, within the cell's own codes."""
     reached = _code_range(cell_sum)
@@ -115,8 +132,10 @@ def _product(
 
 def lower_gate(layer: LstmLayer | RnnLayer, gate: Gate) -> IntegerGate:
     """The sums and step functions of one gate."""
-    units = _accumulator_scales(layer, gate)
-    input_weights, hidden_weights = centred(gate.input_weight), centred(gate.hidden_weight)
+    common = _common_units(layer, gate)
+    units = [row.unit for row in common]
+    input_weights = centred(gate.input_weight) * np.array([[row.input_factor] for row in common])
+    hidden_weights = centred(gate.hidden_weight) * np.array([[row.hidden_factor] for row in common])
     whole, rest = split_bias(f"{gate.name} gate", gate.bias, units)
     # Raw codes enter the products: what the zero points of x and h add to every sum joins the bias.
     bias = whole - input_weights.sum(axis=1) * layer.input.exact_zero_point(0)
@@ -136,26 +155,48 @@ def lower_gate(layer: LstmLayer | RnnLayer, gate: Gate) -> IntegerGate:
         hidden_weights=hidden_weights,
         bias=bias,
         weight=weight_type((gate.input_weight, gate.hidden_weight), input_weights, hidden_weights),
+        bound=max(float(unit.bound / gate.accumulator.exact_scale(row)) for row, unit in enumerate(common)),
         input_sum=input_sum,
         total=total,
         steps=_gate_steps(gate, units, rest, total),
     )
 
 
-def _accumulator_scales(layer: LstmLayer | RnnLayer, gate: Gate) -> list[Fraction]:
-    """The real value of one accumulator unit per row: the scale that the input and the hidden product share."""
-    units = []
+def _common_units(layer: LstmLayer | RnnLayer, gate: Gate) -> list[CommonUnit]:
+    """The unit of each row's accumulator, which the input and the hidden product share after multiplication.
+
+    Rows of equal scales have one unit, and so can have one step function.
+    """
+    input_reach = _reach(centred(gate.input_weight), layer.input)
+    hidden_reach = _reach(centred(gate.hidden_weight), layer.output)
+    rows_of: dict[tuple[Fraction, Fraction, Fraction], list[int]] = {}
     for row in range(layer.hidden_size):
-        unit = gate.input_weight.quantizer.exact_scale(row) * layer.input.exact_scale(0)
+        input_unit = gate.input_weight.quantizer.exact_scale(row) * layer.input.exact_scale(0)
         hidden_unit = gate.hidden_weight.quantizer.exact_scale(row) * layer.output.exact_scale(0)
-        if unit != hidden_unit:
+        rows_of.setdefault((input_unit, hidden_unit, gate.accumulator.exact_scale(row)), []).append(row)
+    units: dict[int, CommonUnit] = {}
+    for (input_unit, hidden_unit, lsb), rows in rows_of.items():
+        unit: CommonUnit | None = CommonUnit(input_unit, 1, 1, Fraction(0))
+        if input_unit != hidden_unit:
+            reaches = int(input_reach[rows].max()), int(hidden_reach[rows].max())
+            bias = max(abs(exact_bias(gate.bias, row)) for row in rows)
+            unit = common_unit(input_unit, hidden_unit, *reaches, bias, lsb)
+        if unit is None:
             raise UnsupportedError(
-                f"{layer.name}, {gate.name} gate, row {row}: the input product has scale {float(unit):.9g} and the "
-                f"hidden product {float(hidden_unit):.9g}; they must be equal, as one io_quant and one "
-                "weight_quant per gate make them"
+                f"{layer.name}, {gate.name} gate, row {rows[0]}: the input product has scale {float(input_unit):.9g} "
+                f"and the hidden product {float(hidden_unit):.9g}; no accumulator of {MAX_ACCUMULATOR_BITS} bits holds "
+                f"their sum to within {float(GREATEST_BOUND):g} LSB; use scales whose ratio is a power of two, or "
+                "narrower codes"
             )
-        units.append(unit)
-    return units
+        units |= dict.fromkeys(rows, unit)
+    return [units[row] for row in range(layer.hidden_size)]
+
+
+def _reach(weights: IntArray, source: Quantizer) -> IntArray:
+    """The greatest magnitude of each product of centred weights with codes minus their zero point."""
+    low, high = accumulate_range(weights, source.codes)
+    fold = weights.sum(axis=1) * source.exact_zero_point(0)
+    return np.maximum(np.abs(low - fold), np.abs(high - fold))
 
 
 def centred(weight: QuantizedTensor) -> IntArray:
@@ -165,7 +206,7 @@ def centred(weight: QuantizedTensor) -> IntArray:
 
 def weight_type(tensors: tuple[QuantizedTensor, ...], *weights: IntArray) -> IntegerType:
     """The type that holds ``weights``, the codes of ``tensors`` without their zero points."""
-    if all(tensor.quantizer.codes.bipolar for tensor in tensors):
+    if all(tensor.quantizer.codes.bipolar for tensor in tensors) and max(np.abs(w).max() for w in weights) == 1:
         return tensors[0].quantizer.codes
     low, high = min(int(w.min()) for w in weights), max(int(w.max()) for w in weights)
     return IntegerType.holding(min(low, -1), high)
@@ -177,12 +218,7 @@ def split_bias(label: str, bias: Bias, units: list[Fraction]) -> tuple[IntArray,
     if bias is None:
         return whole, rest
     for row, unit in enumerate(units):
-        if isinstance(bias, QuantizedTensor):
-            quantizer = bias.quantizer
-            code = int(bias.codes[row]) - quantizer.exact_zero_point(row)
-            exact = code * quantizer.exact_scale(row) / unit
-        else:
-            exact = Fraction(float(bias[row])) / unit
+        exact = exact_bias(bias, row) / unit
         nearest = math.floor(exact + Fraction(1, 2))
         if abs(nearest) >= 2**MAX_ACCUMULATOR_BITS:
             raise UnsupportedError(

@@ -13,7 +13,6 @@ from hwgen.integer import IntegerRnn, Interval, accumulate_range
 from hwgen.integer_network import ArgmaxStage, DenseStage, RnnStage, StepStage
 from hwgen.layers import Activation, ArgmaxLayer, DenseLayer, QuantizeLayer, RnnLayer
 from hwgen.lowering.cell import (
-    MAX_ACCUMULATOR_BITS,
     accumulator_line,
     centred,
     code_step,
@@ -21,6 +20,7 @@ from hwgen.lowering.cell import (
     split_bias,
     weight_type,
 )
+from hwgen.lowering.scales import MAX_ACCUMULATOR_BITS
 from hwgen.quantizer import IntArray
 from hwgen.step import linear_step
 
