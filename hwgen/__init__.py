@@ -13,7 +13,7 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 # Eager, since the function ``schedule`` must win over the module of the same name.
-from hwgen.api import Project, build, lower, open_project
+from hwgen.api import Project, build, calibrate, lower, open_project
 from hwgen.dataflow import Dataflow
 from hwgen.export import export_qonnx
 from hwgen.folding import Folding
@@ -30,6 +30,7 @@ __all__ = [
     "Schedule",
     "__version__",
     "build",
+    "calibrate",
     "export_qonnx",
     "load",
     "lower",

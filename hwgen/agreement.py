@@ -18,7 +18,7 @@ from hwgen import bounds, host
 from hwgen.bounds import Bounds, exactly
 from hwgen.errors import ModelError, listing, printable
 from hwgen.integer_network import IntegerNetwork
-from hwgen.layers import Gate, InitialState, LstmLayer, QuantizedTensor, RnnLayer
+from hwgen.layers import Gate, GruLayer, InitialState, LstmLayer, QuantizedTensor, RnnLayer
 from hwgen.network import Network
 from hwgen.quantizer import FloatArray, Quantizer
 
@@ -157,6 +157,7 @@ class _Comparison:
             if isinstance(layer, LstmLayer | RnnLayer):
                 yield from self._recurrent(layer)
             else:
+                assert not isinstance(layer, GruLayer), "no producer writes a quantized GRU"
                 self.allowed |= bounds.of_layer(layer, self.allowed)
                 self.expected |= layer.evaluate(self.expected)
         yield from self._outputs(outputs)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from hwgen import host, lowering, project, verify
 from hwgen.backends.onnx_graph import to_onnx
+from hwgen.calibration import Calibration, Method, Options
 from hwgen.dataflow import Design
 from hwgen.errors import ConfigError
 from hwgen.network import Network
@@ -46,6 +47,24 @@ def open_project(path: str | Path) -> Project:
     """Read back a project that ``build`` wrote."""
     found = project.open_project(path)
     return Project(found.path, found.design, found.backends)
+
+
+def calibrate(
+    model: str | Path,
+    data: Mapping[str, ArrayLike] | ArrayLike,
+    out: str | Path,
+    method: str = "minmax",
+    **options: Any,
+) -> dict[str, Any]:
+    """Write a float or weight-only model, fully quantized, to the file ``out``; scales are picked from ``data``.
+
+    ``data`` are real arrays by graph input name, or the one array of a model with one input.  ``options`` are those of
+    ``hwgen.calibration.Options``.  Returns what ``hwgen calibrate --json`` prints.
+    """
+    calibration = Calibration(model, Options(method=Method.parse(method), **options))
+    if not isinstance(data, Mapping):
+        data = {calibration.network.inputs[0].name: data}
+    return calibration.run(data, out)
 
 
 def lower(network: Network, out: str | Path, float32: bool = False) -> Path:

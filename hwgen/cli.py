@@ -47,6 +47,7 @@ def main() -> None:
     hwgen inspect model.onnx                 what is in the model, what will be generated
     hwgen build model.onnx -o project        an HLS project for it
     hwgen verify project                     reference = integer model = simulations, in every code
+    hwgen calibrate float.onnx --data x.npy -o model.onnx      quantizers for a float model
     hwgen lower model.onnx -o lowered.onnx   the same integers as standard ONNX, for onnxruntime
     """  # noqa: D301 - click wants the character itself: it keeps lines as they are
 
@@ -81,6 +82,43 @@ def run(model: Path, inputs: tuple[str, ...], output: Path) -> None:
     host.write_arrays(output, results)
     for name, array in results.items():
         _out.print(f"{escape(name)}: {list(array.shape)}")
+
+
+@main.command(epilog="Example: hwgen calibrate float.onnx --data x.npy -o model.onnx --method mse --bits 8")
+@click.argument("model", type=_PATH)
+@click.option(
+    "--data", multiple=True, required=True, metavar="[NAME=]X.npy", help="A graph input, as the graph takes it."
+)
+@click.option("-o", "--output", type=_PATH, required=True, metavar="OUT.onnx", help="The file to write.")
+@click.option("--method", default="minmax", show_default=True, help="How scales are found: minmax, percentile or mse.")
+@click.option(
+    "--percentile", default=99.9, show_default=True, metavar="P", help="Share of magnitudes that is not clipped."
+)
+@click.option("--power-of-two", is_flag=True, help="Powers of two for all scales.")
+@click.option("--bits", default=8, show_default=True, metavar="N", help="Bits of activations.")
+@click.option("--weight-bits", default=8, show_default=True, metavar="N", help="Bits of weights that are floats.")
+@click.option("--accumulator-bits", type=int, metavar="N", help="Bits of gate accumulators (default: as --bits).")
+@click.option("--cell-bits", type=int, metavar="N", help="Bits of cell states (default: as --bits).")
+@click.option("--output-bits", type=int, metavar="N", help="Quantize the last sums as well (default: exact sums).")
+@click.option("--per-channel", is_flag=True, help="A scale for each output channel of a weight.")
+@_json_option
+def calibrate(model: Path, data: tuple[str, ...], output: Path, method: str, as_json: bool, **options: Any) -> None:
+    """Write a float or weight-only LSTM, GRU or RNN as a fully quantized model, with scales picked from data."""
+    from hwgen import host
+    from hwgen.calibration import Calibration, Method, Options
+    from hwgen.calibration.report import print_report
+
+    with _err.status("reading the model") as status:
+        calibration = Calibration(model, Options(method=Method.parse(method), **options))
+        arrays = host.read_arrays(calibration.network, data, "--data")
+        report = calibration.run(arrays, output, lambda text: status.update(escape(text)))
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        print_report(report, _out)
+        _out.print(
+            f"{escape(str(output))}: calibrated on {report['sequences']:,} sequences of {report['steps']:,} steps"
+        )
 
 
 @main.command(epilog="Example: hwgen lower model.onnx -o lowered.onnx")

@@ -75,7 +75,7 @@ def _by_step(quantize: Callable[[FloatArray], FloatArray], values: FloatArray) -
     return codes
 
 
-def read_arrays(network: Network, arguments: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+def read_arrays(network: Network, arguments: Sequence[str], option: str = "--input") -> dict[str, NDArray[np.generic]]:
     """Read ``X.npy`` and ``NAME=F.npy`` arguments; a file without a name is for the input that has none yet."""
     names = [port.name for port in network.inputs]
     arrays: dict[str, NDArray[np.generic]] = {}
@@ -84,24 +84,24 @@ def read_arrays(network: Network, arguments: Sequence[str]) -> dict[str, NDArray
         if not separator or name not in names:
             free = [known for known in names if known not in arrays]
             if separator and not Path(argument).exists():
-                raise ConfigError(f"--input {printable(argument)}: the inputs are {listing(map(printable, names))}")
+                raise ConfigError(f"{option} {printable(argument)}: the inputs are {listing(map(printable, names))}")
             if not free:
-                raise ConfigError(f"--input {printable(argument)}: all {len(names)} inputs are given already")
+                raise ConfigError(f"{option} {printable(argument)}: all {len(names)} inputs are given already")
             name, file = free[0], argument
         if name in arrays:
-            raise ConfigError(f"--input: {printable(name)} is given twice")
-        arrays[name] = _read_array(Path(file))
+            raise ConfigError(f"{option}: {printable(name)} is given twice")
+        arrays[name] = _read_array(Path(file), option)
     return arrays
 
 
-def _read_array(path: Path) -> NDArray[np.generic]:
+def _read_array(path: Path, option: str) -> NDArray[np.generic]:
     try:
         # Mapping first: a header that claims more than the file holds is refused before memory is taken.
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError as error:
-        raise ConfigError(f"--input {path}: no such file") from error
+        raise ConfigError(f"{option} {path}: no such file") from error
     except (OSError, ValueError, EOFError, AttributeError) as error:
-        raise ConfigError(f"--input {path}: not a .npy file of numbers ({error})") from error
+        raise ConfigError(f"{option} {path}: not a .npy file of numbers ({error})") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, FloatArray]) -> None:

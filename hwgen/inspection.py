@@ -11,14 +11,17 @@ from rich.table import Table
 
 from hwgen.dataflow import Design
 from hwgen.errors import printable
-from hwgen.integer_network import DenseStage, IntegerNetwork, RecurrentStage, Stage
+from hwgen.integer import IntegerGate, Interval
+from hwgen.integer_network import DenseStage, GruStage, IntegerNetwork, RecurrentStage, Stage
 from hwgen.layers import (
     ArgmaxLayer,
     ConcatLayer,
     DenseLayer,
     Gate,
+    GruLayer,
     Layer,
     LstmLayer,
+    NewGate,
     QuantizedTensor,
     QuantizeLayer,
     RnnLayer,
@@ -74,8 +77,10 @@ def _describe_layer(layer: Layer, stage: Stage) -> dict[str, Any]:
 
 
 def _kind(layer: Layer) -> str:
-    if isinstance(layer, LstmLayer | RnnLayer):
-        kind = "LSTM" if isinstance(layer, LstmLayer) else f"RNN, {layer.gate.activation.value}"
+    if isinstance(layer, LstmLayer | GruLayer | RnnLayer):
+        kind = "LSTM" if isinstance(layer, LstmLayer) else "GRU"
+        if isinstance(layer, RnnLayer):
+            kind = f"RNN, {layer.gate.activation.value}"
         coupled = ", coupled input and forget gates" if isinstance(layer, LstmLayer) and layer.coupled else ""
         return f"{kind}{coupled}{', reversed' if layer.reverse else ''}"
     if isinstance(layer, SelectLayer):
@@ -89,7 +94,7 @@ def _kind(layer: Layer) -> str:
 
 
 def _sizes(layer: Layer) -> dict[str, int]:
-    if isinstance(layer, LstmLayer | RnnLayer):
+    if isinstance(layer, LstmLayer | GruLayer | RnnLayer):
         return {"inputs": layer.input_size, "units": layer.hidden_size}
     sizes = {"outputs": layer.wires[0].features}
     return {"inputs": layer.weight.codes.shape[1]} | sizes if isinstance(layer, DenseLayer) else sizes
@@ -98,9 +103,18 @@ def _sizes(layer: Layer) -> dict[str, int]:
 def _weights(stage: Stage) -> dict[str, int]:
     if isinstance(stage, DenseStage):
         return {"weights": stage.weights.size, "weight_bits": stage.weights.size * stage.weight.bits}
-    gates = stage.cell.gates if isinstance(stage, RecurrentStage) else ()
+    gates = _gates(stage)
     sizes = [(gate.input_weights.size + gate.hidden_weights.size, gate.weight.bits) for gate in gates]
+    if isinstance(stage, GruStage):
+        sizes += [(part.weights.size, part.weight.bits) for part in (stage.new_input, stage.new_hidden)]
     return {"weights": sum(size for size, _ in sizes), "weight_bits": sum(size * bits for size, bits in sizes)}
+
+
+def _gates(stage: Stage) -> tuple[IntegerGate, ...]:
+    """The gates that add an input and a hidden product."""
+    if isinstance(stage, GruStage):
+        return stage.gates
+    return stage.cell.gates if isinstance(stage, RecurrentStage) else ()
 
 
 def _quantizers(layer: Layer) -> list[tuple[str, Quantizer]]:
@@ -116,6 +130,9 @@ def _quantizers(layer: Layer) -> list[tuple[str, Quantizer]]:
         return [*shared, *special, ("output", layer.output), *gates]
     if isinstance(layer, RnnLayer):
         return [("input", layer.input), *_of_gate(layer.gate)]
+    if isinstance(layer, GruLayer):
+        gates = (entry for gate in (layer.reset, layer.update) for entry in _of_gate(gate))
+        return [("input", layer.input), ("output", layer.output), *gates, *_of_new_gate(layer.new)]
     if isinstance(layer, DenseLayer):
         bias = [("bias", layer.bias.quantizer)] if isinstance(layer.bias, QuantizedTensor) else []
         output = [] if layer.step is None else [("output", layer.step.quantizer)]
@@ -135,6 +152,19 @@ def _of_gate(gate: Gate) -> list[tuple[str, Quantizer]]:
     return [(f"{gate.name} gate, {what}", quantizer) for what, quantizer in found]
 
 
+def _of_new_gate(gate: NewGate) -> list[tuple[str, Quantizer]]:
+    biases = [("bias", gate.bias), ("hidden bias", gate.hidden_bias)]
+    found = [
+        ("input weight", gate.input_weight.quantizer),
+        ("hidden weight", gate.hidden_weight.quantizer),
+        *((name, bias.quantizer) for name, bias in biases if isinstance(bias, QuantizedTensor)),
+        ("accumulator", gate.accumulator),
+        ("hidden accumulator", gate.hidden_accumulator),
+        ("tanh", gate.activation_quantizer),
+    ]
+    return [(f"new gate, {what}", quantizer) for what, quantizer in found]
+
+
 def _quantizer(quantizer: Quantizer) -> dict[str, Any]:
     return {
         "codes": str(quantizer.codes),
@@ -147,11 +177,11 @@ def _quantizer(quantizer: Quantizer) -> dict[str, Any]:
 
 def _accumulators(stage: Stage) -> list[dict[str, Any]]:
     if isinstance(stage, DenseStage):
-        total = stage.total
-        return [
-            {"name": "sum", "input_sum": None, "total": [total.lo, total.hi], "bits": total.type.bits, "bound": 0.0}
-        ]
-    gates = stage.cell.gates if isinstance(stage, RecurrentStage) else ()
+        return [_sum("sum", stage.total)]
+    sums = []
+    if isinstance(stage, GruStage):
+        parts = ("new gate, input", stage.new_input), ("new gate, hidden", stage.new_hidden)
+        sums = [_sum(name, part.total) for name, part in parts]
     return [
         {
             "name": f"{gate.name} gate",
@@ -160,8 +190,12 @@ def _accumulators(stage: Stage) -> list[dict[str, Any]]:
             "bits": gate.total.type.bits,
             "bound": gate.bound,
         }
-        for gate in gates
-    ]
+        for gate in _gates(stage)
+    ] + sums
+
+
+def _sum(name: str, total: Interval) -> dict[str, Any]:
+    return {"name": name, "input_sum": None, "total": [total.lo, total.hi], "bits": total.type.bits, "bound": 0.0}
 
 
 def print_description(description: dict[str, Any], out: Console) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
+
 from hwgen.errors import ModelError, UnsupportedError, listing, printable
 from hwgen.frontend.graph import Graph, check_outputs_live, node_label, read_model
 from hwgen.frontend.reader import RECURRENT, Reader
 from hwgen.network import Network
 
-_OTHER_DIALECTS = {
-    "LSTM": "weight-only or float LSTM: its activations have no quantizers; train it as a fully quantized QuantLSTM",
-    "GRU": "a float GRU has no quantizers; QuantLSTM is what can be read today",
-    "RNN": "a float RNN has no quantizers; train a fully quantized QuantRNN and write it with hwgen.export_qonnx",
-}
+# ONNX's own recurrent operators: weight-only or float models.
+FLOAT_RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 def load(path: str | Path, name: str | None = None) -> Network:
@@ -25,10 +24,14 @@ def load(path: str | Path, name: str | None = None) -> Network:
     """
     path = Path(path)
     model, source = read_model(path)
-    graph = Graph(model, path.stem)
+    return read_network(model, name or path.stem, source)
+
+
+def read_network(model: onnx.ModelProto, name: str, source: bytes) -> Network:
+    """A parsed model as a network, ``source`` being its bytes; raises as ``load`` does."""
+    graph = Graph(model, name)
     check_outputs_live(graph)
-    if not any(node.op_type in RECURRENT for node in graph.nodes):
-        _refuse_without_cell(graph)
+    _refuse_unquantized(graph)
     reader = Reader(graph)
     reader.read()
     outputs, inputs = reader.outputs(), reader.inputs()
@@ -45,13 +48,18 @@ def load(path: str | Path, name: str | None = None) -> Network:
             for name in unquantized
         ),
     )
-    return Network(name or path.stem, tuple(reader.layers), inputs, outputs, warnings, source)
+    return Network(name, tuple(reader.layers), inputs, outputs, warnings, source)
 
 
-def _refuse_without_cell(graph: Graph) -> None:
-    for node in graph.nodes:
-        if node.op_type in _OTHER_DIALECTS:
-            raise UnsupportedError(f"{node_label(node)}: {_OTHER_DIALECTS[node.op_type]}")
+def _refuse_unquantized(graph: Graph) -> None:
+    for node in graph.live_nodes():
+        if node.op_type in FLOAT_RECURRENT:
+            raise UnsupportedError(
+                f"{node_label(node)}: its activations have no quantizers; hwgen calibrate picks them from data and "
+                f"writes a fully quantized model: hwgen calibrate MODEL --data X.npy -o OUT.onnx"
+            )
+    if any(node.op_type in RECURRENT for node in graph.nodes):
+        return
     operators = listing(sorted({node.op_type for node in graph.nodes}))
     needed = f"{', '.join(RECURRENT[:-1])} or {RECURRENT[-1]}"
     raise ModelError(f"no recurrent node: the graph has {operators}; a {needed} is needed")

@@ -11,6 +11,7 @@ import onnx
 from hwgen.errors import ModelError, UnsupportedError, printable
 from hwgen.frontend.dense import gemm_parameters, matmul_weight
 from hwgen.frontend.graph import Graph, attribute_value, node_label, node_name
+from hwgen.frontend.gru_cell import read_gru_cell
 from hwgen.frontend.layout import Layouts
 from hwgen.frontend.lstm_cell import read_lstm_cell
 from hwgen.frontend.qdq import holds_codes, read_chain
@@ -24,6 +25,7 @@ from hwgen.layers import (
     Bias,
     ConcatLayer,
     DenseLayer,
+    GruLayer,
     Layer,
     LstmLayer,
     QuantizedTensor,
@@ -38,9 +40,10 @@ from hwgen.quantizer import Quantizer
 
 _ACTIVATIONS = {"Relu": Activation.RELU, "Sigmoid": Activation.SIGMOID, "Tanh": Activation.TANH}
 # Nodes that are a recurrent layer in one direction over the whole sequence.
-_CELLS: dict[str, Callable[..., tuple[LstmLayer | RnnLayer, tuple[str, ...]]]] = {
+_CELLS: dict[str, Callable[..., tuple[LstmLayer | GruLayer | RnnLayer, tuple[str, ...]]]] = {
     "QuantLSTMCell": read_lstm_cell,
     "QuantRNNCell": read_rnn_cell,
+    "QuantGRUCell": read_gru_cell,
 }
 # All that recurrent layers are read from; without one there is nothing to do.
 RECURRENT = (*_CELLS, "Scan")

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from hwgen.integer_network import CellStage, ConcatStage, IntegerNetwork, SelectStage, Stage
-from hwgen.layers import ArgmaxLayer, ConcatLayer, DenseLayer, Layer, LstmLayer, QuantizeLayer, RnnLayer
+from hwgen.layers import ArgmaxLayer, ConcatLayer, DenseLayer, GruLayer, Layer, LstmLayer, QuantizeLayer, RnnLayer
 from hwgen.lowering.cell import lower_cell
+from hwgen.lowering.gru import lower_gru
 from hwgen.lowering.head import lower_argmax, lower_dense, lower_quantize, lower_rnn
 from hwgen.network import Network
 
@@ -25,6 +26,8 @@ def _lower_layer(layer: Layer) -> Stage:
         sequence, hidden, cell = (wire.name for wire in layer.wires)
         states = layer.initial_hidden.source, layer.initial_cell.source
         return CellStage(lower_cell(layer), layer.source, *states, (sequence, hidden, cell))
+    if isinstance(layer, GruLayer):
+        return lower_gru(layer)
     if isinstance(layer, RnnLayer):
         return lower_rnn(layer)
     if isinstance(layer, DenseLayer):

@@ -11,7 +11,7 @@ import numpy as np
 from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified, choose, cost
 from hwgen.integer import IntegerCell, IntegerGate, Interval, Product, accumulate_range
-from hwgen.layers import Activation, Bias, Gate, LstmLayer, QuantizedTensor, RnnLayer, exact_bias
+from hwgen.layers import Activation, Bias, Gate, GruLayer, LstmLayer, QuantizedTensor, RnnLayer, exact_bias
 from hwgen.lowering.scales import GREATEST_BOUND, MAX_ACCUMULATOR_BITS, CommonUnit, common_unit
 from hwgen.quantizer import IntArray, IntegerType, Quantizer
 from hwgen.step import Linear, StepFunction, activation_step, compose, linear_step
@@ -23,7 +23,7 @@ def lower_cell(layer: LstmLayer) -> IntegerCell:
     Raises UnsupportedError where the scales of a gate's products differ so that no accumulator holds their sum.
     """
     gates = tuple(lower_gate(layer, gate) for gate in layer.gates)
-    codes = {gate.name: _code_range(gate.steps[-1]) for gate in gates}
+    codes = {gate.name: code_range(gate.steps[-1]) for gate in gates}
     act = {gate.name: gate.activation_quantizer for gate in layer.gates}
     if layer.coupled:
         coupled_one = act["input"].quantize_exact(1.0)
@@ -35,24 +35,24 @@ def lower_cell(layer: LstmLayer) -> IntegerCell:
     cell = _interval(layer.cell.codes)
     cell_zero = layer.cell.exact_zero_point(0)
     kept_quantizer, added_quantizer = layer.forget_product or layer.cell, layer.input_product or layer.cell
-    kept = _product(
+    kept = lower_product(
         "forget_product", (forget, forget_zero, forget_quantizer), (cell, cell_zero, layer.cell), kept_quantizer
     )
-    added = _product(
+    added = lower_product(
         "input_product",
         (codes["input"], act["input"].exact_zero_point(0), act["input"]),
         (codes["cell"], act["cell"].exact_zero_point(0), act["cell"]),
         added_quantizer,
     )
-    total = _code_range(kept.requantize).plus(_code_range(added.requantize))
+    total = code_range(kept.requantize).plus(code_range(added.requantize))
     cell_sum = choose(
-        linear_step("cell_sum", total.lo, total.hi, _sum_line(kept_quantizer, added_quantizer, layer.cell))
+        linear_step("cell_sum", total.lo, total.hi, sum_line(kept_quantizer, added_quantizer, layer.cell))
     )
     cell_tanh = _state_tanh(layer, _state_range(cell_sum, layer))
-    output = _product(
+    output = lower_product(
         "output_product",
         (codes["output"], act["output"].exact_zero_point(0), act["output"]),
-        (_code_range(cell_tanh), layer.cell_tanh.exact_zero_point(0), layer.cell_tanh),
+        (code_range(cell_tanh), layer.cell_tanh.exact_zero_point(0), layer.cell_tanh),
         layer.output,
     )
     result = IntegerCell(
@@ -81,11 +81,12 @@ def _interval(codes: IntegerType) -> Interval:
     return Interval(codes.lo, codes.hi)
 
 
-def _code_range(certified: Certified) -> Interval:
+def code_range(certified: Certified) -> Interval:
+    """The codes that a step function gives."""
     return Interval(certified.step.first, certified.step.last)
 
 
-def _sum_line(kept: Quantizer, added: Quantizer, cell: Quantizer) -> Linear:
+def sum_line(kept: Quantizer, added: Quantizer, cell: Quantizer) -> Linear:
     """The sum of two codes of one scale in codes of the cell: both carry a zero point, their sum carries the cell's."""
     channels = range(max(quantizer.channels for quantizer in (kept, added, cell)))
     slopes = [kept.exact_scale(c) / cell.exact_scale(c) for c in channels]
@@ -108,11 +109,11 @@ def _state_tanh(layer: LstmLayer, reached: Interval) -> Certified:
 
 def _state_range(cell_sum: Certified, layer: LstmLayer) -> Interval:
     """Codes that tanh can see: every result of the sum, within the cell's own codes."""
-    reached = _code_range(cell_sum)
+    reached = code_range(cell_sum)
     return Interval(max(reached.lo, layer.cell.codes.lo), min(reached.hi, layer.cell.codes.hi))
 
 
-def _product(
+def lower_product(
     name: str,
     left: tuple[Interval, int, Quantizer],
     right: tuple[Interval, int, Quantizer],
@@ -130,7 +131,7 @@ def _product(
     return Product(left_zero, right_zero, choose(linear_step(name, domain.lo, domain.hi, linear)))
 
 
-def lower_gate(layer: LstmLayer | RnnLayer, gate: Gate) -> IntegerGate:
+def lower_gate(layer: LstmLayer | GruLayer | RnnLayer, gate: Gate) -> IntegerGate:
     """The sums and step functions of one gate."""
     common = _common_units(layer, gate)
     units = [row.unit for row in common]
@@ -162,7 +163,7 @@ def lower_gate(layer: LstmLayer | RnnLayer, gate: Gate) -> IntegerGate:
     )
 
 
-def _common_units(layer: LstmLayer | RnnLayer, gate: Gate) -> list[CommonUnit]:
+def _common_units(layer: LstmLayer | GruLayer | RnnLayer, gate: Gate) -> list[CommonUnit]:
     """The unit of each row's accumulator, which the input and the hidden product share after multiplication.
 
     Rows of equal scales have one unit, and so can have one step function.

@@ -22,6 +22,8 @@ from hwgen.integer_network import (
     CellStage,
     ConcatStage,
     DenseStage,
+    GruStage,
+    IntegerSum,
     RnnStage,
     SelectStage,
     Stage,
@@ -46,6 +48,8 @@ def lower_stage(graph: GraphBuilder, stage: Stage, codes: dict[str, str], types:
     at = graph.at(stage.name.strip("/") or "layer")
     if isinstance(stage, CellStage):
         codes |= _cell(at, stage, codes)
+    elif isinstance(stage, GruStage):
+        codes |= _gru(at, stage, codes)
     elif isinstance(stage, RnnStage):
         codes |= _rnn(at, stage, codes)
     elif isinstance(stage, DenseStage):
@@ -207,3 +211,38 @@ def _rnn(at: Scope, stage: RnnStage, codes: dict[str, str]) -> dict[str, str]:
 
     results = _scan(at, x, cell.input_size, cell.hidden_size, initial, cell.reverse, body)
     return dict(zip(stage.wires, results, strict=True))
+
+
+def _gru(at: Scope, stage: GruStage, codes: dict[str, str]) -> dict[str, str]:
+    x, units = codes[stage.source], len(stage.new_input.bias)
+    given = None if stage.initial_hidden is None else codes[stage.initial_hidden]
+    initial = {"h": _initial(at, "h", given, stage.initial_codes, x)}
+
+    def body(inner: Scope, x: str, state: dict[str, str]) -> dict[str, str]:
+        return {"h": _gru_step(inner, stage, x, state["h"])}
+
+    results = _scan(at, x, stage.new_input.weights.shape[1], units, initial, stage.reverse, body)
+    return dict(zip(stage.wires, results, strict=True))
+
+
+def _gru_step(at: Scope, stage: GruStage, x: str, h: str) -> str:
+    """One time step, as ``GruStage.step`` has it."""
+    real = at.real(x, "x_real"), at.real(h, "h_real")
+    reset, update = (_gate(at, gate, stage.input, stage.hidden, *real) for gate in stage.gates)
+    new = at.under("new_gate")
+    whole = _requantized_sum(new, stage.new_input, real[0], stage.input, "input")
+    part = _requantized_sum(new, stage.new_hidden, real[1], stage.hidden, "hidden")
+    product = _product(new.under("reset_product"), stage.reset_product, reset, part)
+    total = step(new.under("sum"), stage.new_sum, new.op("Add", whole, product, name="sum/terms"))
+    candidate = step(new.under("tanh"), stage.tanh, total)
+    kept = _product(at.under("update_product"), stage.update_product, update, h)
+    rest = at.op("Sub", at.integers(stage.one, "one"), update, name="rest_of_one")
+    added = _product(at.under("new_product"), stage.new_product, rest, candidate)
+    return step(at.under("hidden_sum"), stage.hidden_sum, at.op("Add", kept, added, name="hidden_sum/terms"))
+
+
+def _requantized_sum(at: Scope, part: IntegerSum, real: str, codes: IntegerType, name: str) -> str:
+    here = at.under(f"{name}_sum")
+    return step(
+        here.under("accumulator"), part.step, _biased(here, _matmul(here, real, part.weights, codes, name), part.bias)
+    )
