@@ -16,7 +16,7 @@ from typing import Any
 from hwgen import integer
 from hwgen.forms import Certified
 from hwgen.head_design import DenseDesign, MapDesign
-from hwgen.integer import IntegerCell, IntegerGate
+from hwgen.integer import IntegerCell
 from hwgen.integer_cells import IntegerGru, RecurrentCell
 from hwgen.integer_network import ArgmaxStage, DenseStage, IntegerNetwork, SelectStage, StepStage
 from hwgen.network import Network
@@ -62,10 +62,6 @@ class Node:
         """Its step functions."""
         return iter(())
 
-    def accumulators(self) -> Iterator[tuple[str, IntegerGate]]:
-        """Its gates that add two products."""
-        return iter(())
-
     @property
     def folding(self) -> dict[str, Any] | None:
         """What the user may choose of it, as in a folding file."""
@@ -86,10 +82,6 @@ class CellNode(Node):
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Its step functions."""
         return self.design.cell.steps()
-
-    def accumulators(self) -> Iterator[tuple[str, IntegerGate]]:
-        """Its gates that add two products."""
-        return self.design.cell.accumulators()
 
     @property
     def folding(self) -> dict[str, Any]:
@@ -265,10 +257,6 @@ class Dataflow:
         """Every step function with its place."""
         return ((f"{node.name}: {name}", certified) for node in self.nodes for name, certified in node.steps())
 
-    def accumulators(self) -> Iterator[tuple[str, IntegerGate]]:
-        """Every gate that adds two products, with its place."""
-        return ((f"{node.name}: {name}", gate) for node in self.nodes for name, gate in node.accumulators())
-
     def foldings(self) -> dict[str, dict[str, Any]]:
         """What folding.json says of each node that can be folded."""
         return {node.name: node.folding for node in self.nodes if node.folding is not None}
@@ -318,8 +306,12 @@ def sums_type(stage: DenseStage) -> IntegerType:
 
 
 def certificate(design: Design) -> dict[str, object]:
-    """What is proven about every step function of a design, for certificate.json."""
-    return integer.certificate(design.cell if isinstance(design, Schedule) else design)
+    """What is proven about every step function and accumulator of a design, for certificate.json."""
+    if isinstance(design, Schedule):
+        return integer.certificate(design.cell)
+    cells = ((node.name, node.design.cell) for node in design.nodes if isinstance(node, CellNode))
+    gates = {f"{name}: {gate.name}": gate for name, cell in cells for gate in cell.gates}
+    return integer.certificate_of(list(design.steps()), gates)
 
 
 def integer_json(design: Design) -> str:
@@ -350,4 +342,4 @@ def integer_json(design: Design) -> str:
 
 
 def _steps(node: Node) -> dict[str, object]:
-    return {"steps": integer.certificate(node)["steps"]}
+    return {"steps": integer.certificate_of(list(node.steps()), {})["steps"]}

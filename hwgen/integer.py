@@ -8,7 +8,7 @@ into one constant per row.  What remains between codes are sums, products of two
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -222,10 +222,6 @@ class IntegerCell:
         """What each hidden unit has in both matrices."""
         return self.gates
 
-    def accumulators(self) -> Iterator[tuple[str, IntegerGate]]:
-        """Each gate that adds two products, with its place."""
-        return ((gate.name, gate) for gate in self.gates)
-
     def products(self) -> Iterator[tuple[str, Product]]:
         """The products of two codes, each with its name."""
         yield "forget", self.forget_product
@@ -286,25 +282,21 @@ def given(state: IntArray | None, initial: IntArray | None) -> IntArray:
     return initial if state is None else state  # type: ignore[return-value]
 
 
-class HasSteps(Protocol):
-    """Whatever has step functions and accumulators."""
-
-    def steps(self) -> Iterator[tuple[str, Certified]]:
-        """Each step function with its place."""
-
-    def accumulators(self) -> Iterator[tuple[str, IntegerGate]]:
-        """Each gate that adds two products, with its place."""
+def certificate(cell: Cell) -> dict[str, object]:
+    """What is proven about every step function and accumulator of a cell, as plain data for certificate.json."""
+    return certificate_of(list(cell.steps()), {gate.name: gate for gate in cell.gates})
 
 
-def certificate(model: HasSteps) -> dict[str, object]:
-    """What is proven about every step function and accumulator, as plain data for certificate.json."""
-    gates = list(model.accumulators())
+def certificate_of(steps: Sequence[tuple[str, Certified]], gates: Mapping[str, IntegerGate]) -> dict[str, object]:
+    """The same of any step functions and gates, each with its place."""
     return {
         "claim": "each form equals its step function on the whole domain: both sides of every threshold compared",
-        "steps": [_certificate_entry(name, certified) for name, certified in model.steps()],
-        "accumulators": [{"gate": name, "result": gate.exactness, "bound_lsb": gate.bound} for name, gate in gates],
-        "all_proven": all(certified.proof.holds for _, certified in model.steps())
-        and not any(gate.bound for _, gate in gates),
+        "steps": [_certificate_entry(name, certified) for name, certified in steps],
+        "accumulators": [
+            {"gate": name, "result": gate.exactness, "bound_lsb": gate.bound} for name, gate in gates.items()
+        ],
+        "all_proven": all(certified.proof.holds for _, certified in steps)
+        and not any(gate.bound for gate in gates.values()),
     }
 
 

@@ -54,10 +54,6 @@ class IntegerRnn:
         """Every step function of the cell, with its place."""
         return ((certified.step.name, certified) for certified in self.gate.steps)
 
-    def accumulators(self) -> Iterator[tuple[str, IntegerGate]]:
-        """Each gate that adds two products, with its place."""
-        return ((gate.name, gate) for gate in self.gates)
-
     def products(self) -> Iterator[tuple[str, Product]]:
         """It has none."""
         return iter(())
@@ -161,10 +157,6 @@ class IntegerGru:
             self.hidden_sum,
         ):
             yield certified.step.name, certified
-
-    def accumulators(self) -> Iterator[tuple[str, IntegerGate]]:
-        """Each gate that adds two products, with its place."""
-        return ((gate.name, gate) for gate in self.gates)
 
     def products(self) -> Iterator[tuple[str, Product]]:
         """The products of two codes, each with its name."""

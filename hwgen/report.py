@@ -86,12 +86,12 @@ def print_build(path: Path, design: Design, backends: tuple[str, ...], out: Cons
         f"[bold]{escape(str(path))}[/]: {' and '.join(backends).upper()} project, "
         f"{len(steps)} step functions proven on all {thresholds:,} thresholds"
     )
-    bounded = {name: gate.bound for name, gate in design.accumulators() if gate.bound}
+    bounded = [gate for cell in design.cells for gate in cell.gates if gate.bound]
     if bounded:
-        names = ", ".join(map(escape, bounded))
+        names = ", ".join(gate.name for gate in bounded)
         out.print(
             f"[yellow]bounded, not proven[/]: the sums of the {names} gates, whose two products have scales without "
-            f"a small ratio, lie within {max(bounded.values()):.2g} LSB of the real ones"
+            f"a small ratio, lie within {max(gate.bound for gate in bounded):.2g} LSB of the real ones"
         )
     print_schedule(design.to_dict(), out)
     if "rtl" in backends and isinstance(design, Schedule):

@@ -14,7 +14,7 @@ from hwgen.devices import Device, device
 from hwgen.errors import ConfigError, printable
 from hwgen.folding import Folding, budget, check_folding, derive_folding, recurrence_depth
 from hwgen.forms import Certified
-from hwgen.integer import IntegerCell, IntegerGate, Interval
+from hwgen.integer import IntegerCell, Interval
 from hwgen.integer_cells import RecurrentCell
 from hwgen.lowering import lower_cell
 from hwgen.network import Network
@@ -141,15 +141,16 @@ class Schedule:
         """Every step function with its place."""
         return self.cell.steps()
 
-    def accumulators(self) -> Iterator[tuple[str, IntegerGate]]:
-        """Every gate that adds two products, with its place."""
-        return self.cell.accumulators()
-
     @property
     def lstm(self) -> IntegerCell:
         """Its cell, which is known to be that of an LSTM."""
         assert isinstance(self.cell, IntegerCell), f"{self.cell.name} is no LSTM"
         return self.cell
+
+    @property
+    def cells(self) -> tuple[RecurrentCell, ...]:
+        """The one cell that it is."""
+        return (self.cell,)
 
     @property
     def products(self) -> tuple[FoldedProduct, ...]:

@@ -71,8 +71,7 @@ def least_length(design: Design) -> int:
 
 def longest_length(design: Design) -> int | None:
     """The most steps that buffers of reversed layers hold; None if there are none."""
-    cells = [design.cell] if isinstance(design, Schedule) else design.cells
-    return design.options.max_length if any(cell.reverse for cell in cells) else None
+    return design.options.max_length if any(cell.reverse for cell in design.cells) else None
 
 
 def random_sequences(design: Design, count: int, seed: int) -> Sequences:

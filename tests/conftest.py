@@ -30,3 +30,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 f"reference = integer model = {what}: {len(found)} projects, "
                 f"{codes:,} codes compared, {wrong:,} mismatches"
             )
+    _print_networks(terminalreporter, [entry for entry in properties if "network" in entry])
+
+
+def _print_networks(reporter: pytest.TerminalReporter, found: list[dict[str, object]]) -> None:
+    """A line for each network: how much was compared with the integer model at each level."""
+    if not found:
+        return
+    levels = ("onnx", "csim", "rtl")
+    reporter.write_line("reference = integer model =" + " " * 33 + "".join(f"{level:>10}" for level in levels))
+    for entry in sorted(found, key=lambda entry: int(str(entry["network"]).partition(":")[0])):
+        counts = "".join(f"{int(str(entry.get(f'{level} codes', 0))):>10,}" for level in levels)
+        # A property is recorded once its comparison has passed.
+        verdict = "all equal" if all(f"{level} codes" in entry for level in levels) else "NOT equal, or not reached"
+        reporter.write_line(f"{entry['network']!s:<60.60}{counts}  {verdict}")

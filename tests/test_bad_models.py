@@ -240,22 +240,26 @@ def test_constant_outputs_are_refused_and_the_message_names_dynamo_false(tmp_pat
     )
 
 
+TO_CALIBRATE = (
+    "its activations have no quantizers; hwgen calibrate picks them from data and writes a fully quantized model: "
+    "hwgen calibrate MODEL --data X.npy -o OUT.onnx"
+)
+
+
 @pytest.mark.parametrize(
     ("node", "message"),
     [
         (
             helper.make_node("LSTM", ["x", "W", "R"], ["y", "", ""], name="rnn", hidden_size=20),
-            "LSTM 'rnn': weight-only or float LSTM: its activations have no quantizers; train it as a fully "
-            "quantized QuantLSTM",
+            f"LSTM 'rnn': {TO_CALIBRATE}",
         ),
         (
             helper.make_node("GRU", ["x", "W", "R"], ["y", ""], name="rnn", hidden_size=20),
-            "GRU 'rnn': a float GRU has no quantizers; QuantLSTM is what can be read today",
+            f"GRU 'rnn': {TO_CALIBRATE}",
         ),
         (
             helper.make_node("RNN", ["x", "W", "R"], ["y", ""], hidden_size=20),
-            "RNN 'y': a float RNN has no quantizers; train a fully quantized QuantRNN and write it with "
-            "hwgen.export_qonnx",
+            f"RNN 'y': {TO_CALIBRATE}",
         ),
     ],
     ids=["LSTM", "GRU", "RNN"],
@@ -285,7 +289,9 @@ def test_a_graph_without_recurrence_is_refused_with_what_it_has(tmp_path: Path) 
         one_node_model(helper.make_node("Relu", ["x"], ["z"]), helper.make_node("Abs", ["z"], ["y"])), tmp_path
     )
     assert isinstance(error, ModelError)
-    assert str(error) == ("no recurrent node: the graph has Abs, Relu; a QuantLSTMCell, QuantRNNCell or Scan is needed")
+    assert str(error) == (
+        "no recurrent node: the graph has Abs, Relu; a QuantLSTMCell, QuantRNNCell, QuantGRUCell or Scan is needed"
+    )
 
 
 # The default model with one thing changed.  Each case: the edit, the class, and the whole message as an expression.
@@ -354,6 +360,13 @@ def tensor(name: str, dims: list[int], **data: object) -> TensorProto:
 
 def external(m: onnx.ModelProto) -> None:
     put(m, cell(m), 21, tensor("far", [1], data_location=TensorProto.EXTERNAL))
+
+
+def external_outside(m: onnx.ModelProto) -> None:
+    """A scale whose data claim to lie outside the model's folder, and do."""
+    far = tensor("far", [1], data_location=TensorProto.EXTERNAL)
+    far.external_data.add(key="location", value="../../../../etc/hostname")
+    put(m, cell(m), 21, far)
 
 
 def inputs_shape(*dims: int) -> Edit:
@@ -691,6 +704,10 @@ CASES: dict[str, tuple[Edit, str]] = {
         "ModelError: tensor 'x' is written by Relu 'writer', but is a graph input too",
     ),
     "external data": (external, "UnsupportedError: initializer 'far': data in another file; save it in one file"),
+    "external data outside the folder": (
+        external_outside,
+        "UnsupportedError: initializer 'far': data in another file; save it in one file",
+    ),
     "a claim of 2^40 elements": (
         cell_input(21, tensor("vast", [2**40])),
         "ModelError: initializer 'vast': impossible shape [1099511627776]",
@@ -974,3 +991,20 @@ def test_the_widest_supported_code_is_what_the_messages_say() -> None:
 def test_a_good_model_is_not_refused() -> None:
     assert load(MODELS / "default.onnx").warnings == ()
     assert io.BytesIO(load(MODELS / "default.onnx").source).read() == (MODELS / "default.onnx").read_bytes()
+
+
+def test_quantizers_of_two_domains_in_one_file_are_read_alike(tmp_path: Path) -> None:
+    """Brevitas and QONNX have called the domain of Quant differently over the years."""
+    model = onnx.load(MODELS / "default.onnx")
+    quants = [node for node in model.graph.node if node.op_type == "Quant"]
+    for node in quants[::2]:
+        node.domain = "onnx.brevitas"
+    assert len(quants) > 4
+    path = tmp_path / "default.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="of domain 'onnx.brevitas', which opset_import does not name"):
+        load(path)
+    model.opset_import.append(helper.make_opsetid("onnx.brevitas", 1))
+    onnx.save(model, path)
+    found, wanted = load(path).layers, load(MODELS / "default.onnx").layers
+    assert repr(found) == repr(wanted)

@@ -30,7 +30,7 @@ def refused(*arguments: str) -> str:
     return " ".join(result.stderr.split())
 
 
-@pytest.mark.parametrize("command", ["inspect", "run", "lower", "build", "verify"])
+@pytest.mark.parametrize("command", ["inspect", "run", "calibrate", "lower", "build", "verify"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = call(command, "--help")
     assert result.exit_code == 0

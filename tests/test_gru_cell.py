@@ -73,12 +73,12 @@ def gru(rounding: str = "ROUND", **attributes: object) -> onnx.ModelProto:
         return f"{tensor}_q"
 
     inputs = [quant("x", "x_scale"), "h0"]
-    for part, scale, bits in (("w", "w_scale", "eight"), ("u", "w_scale", "eight"), ("b", "b_scale", "sixteen")):
-        inputs += [quant(f"{part}_{gate}", scale, bits) for gate in GATES]
+    for part, grid, bits in (("w", "w_scale", "eight"), ("u", "w_scale", "eight"), ("b", "b_scale", "sixteen")):
+        inputs += [quant(f"{part}_{gate}", grid, bits) for gate in GATES]
     inputs.append(quant("b_hidden", "b_scale", "sixteen"))
     options: dict[str, object] = {"batch_first": 0, "reverse_input": 0}
-    for name, (scale, zero, bits, signed) in QUANTIZERS.items():
-        stored |= {f"{name}.scale": scale, f"{name}.zero": float(zero), f"{name}.bits": float(bits)}
+    for name, (scale, zero, width, signed) in QUANTIZERS.items():
+        stored |= {f"{name}.scale": scale, f"{name}.zero": float(zero), f"{name}.bits": float(width)}
         inputs += [f"{name}.scale", f"{name}.zero", f"{name}.bits"]
         options |= {f"{name}_signed": signed, f"{name}_narrow": 0, f"{name}_rounding_mode": rounding}
     cell = helper.make_node(

@@ -493,20 +493,6 @@ def test_activations_beyond_the_reach_of_float64_agree(mode: RoundingMode, zero:
     assert mismatches(model, lower_cell(model.layer), seed=13) == 0
 
 
-@pytest.mark.parametrize("activation", Activation)
-@pytest.mark.parametrize("zero", [0, 5])
-def test_binary_codes_are_signs(activation: Activation, zero: int) -> None:
-    """Quantizers of {-1, +1} have no code between: 0 belongs to +1."""
-    source = Wire("a", 1, False, Quantizer((0.25,), (zero,), IntegerType(8, True)))
-    layer = QuantizeLayer(
-        "b", source, Requantization(activation, Quantizer((1.0,), (0,), IntegerType(1, True, bipolar=True)))
-    )
-    codes = np.arange(-128, 128)[:, np.newaxis]
-    expected = layer.evaluate({"a": source.decode(codes)})["b"]
-    np.testing.assert_array_equal(lower_quantize(layer).run({"a": codes})["b"], expected)
-    assert set(np.unique(expected)) <= {-1.0, 1.0}
-
-
 def test_weights_of_twice_the_scale_are_weights_twice_as_large() -> None:
     layer = network("default").layer
     gate, scale = layer.gates[0], layer.gates[0].hidden_weight.quantizer.scale[0]
@@ -520,3 +506,17 @@ def test_weights_of_twice_the_scale_are_weights_twice_as_large() -> None:
     np.testing.assert_array_equal(found.hidden_weights, 2 * gate.hidden_weight.codes)
     for ours, theirs in zip(found.steps, wanted.steps, strict=True):
         np.testing.assert_array_equal(ours.step.thresholds, theirs.step.thresholds)
+
+
+@pytest.mark.parametrize("activation", Activation)
+@pytest.mark.parametrize("zero", [0, 5])
+def test_binary_codes_are_signs(activation: Activation, zero: int) -> None:
+    """Quantizers of {-1, +1} have no code between: 0 belongs to +1."""
+    source = Wire("a", 1, False, Quantizer((0.25,), (zero,), IntegerType(8, True)))
+    layer = QuantizeLayer(
+        "b", source, Requantization(activation, Quantizer((1.0,), (0,), IntegerType(1, True, bipolar=True)))
+    )
+    codes = np.arange(-128, 128)[:, np.newaxis]
+    expected = layer.evaluate({"a": source.decode(codes)})["b"]
+    np.testing.assert_array_equal(lower_quantize(layer).run({"a": codes})["b"], expected)
+    assert set(np.unique(expected)) <= {-1.0, 1.0}

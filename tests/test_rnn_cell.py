@@ -212,7 +212,7 @@ def test_the_state_may_have_another_scale_than_the_input(scale: float, exact: bo
     network = load(saved(model, tmp_path))
     (stage,) = lower(network).stages
     assert isinstance(stage, RnnStage)
-    assert stage.cell.gate.exactness == ("exact" if exact else "bounded") and stage.cell.gate.bound <= 1e-4
+    assert stage.cell.gates[0].exactness == ("exact" if exact else "bounded") and stage.cell.gates[0].bound <= 1e-4
     x = np.random.default_rng(12).normal(0, 2, (40, 16, INPUTS)).astype(np.float32)
     wanted = by_hand(x.astype(np.float64), "tanh", "ROUND", False, float(np.float32(scale)))
     for found in (network.run({"x": x}), host.run(network, lower(network), {"x": x})):

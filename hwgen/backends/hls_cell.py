@@ -7,15 +7,20 @@ import numpy as np
 
 from hwgen.backends.cpp import ap_type, call, code_type, matrix, memory, step_struct
 from hwgen.backends.naming import top_name
+from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified
-from hwgen.integer import Interval
+from hwgen.integer import IntegerCell, Interval
 from hwgen.quantizer import IntArray
 from hwgen.schedule import RUN_AHEAD, Schedule, signed
 
 
 def cell_context(design: Schedule) -> dict[str, object]:
     """What parameters.hpp.jinja, weights.hpp.jinja and the parts of a cell print."""
-    cell = design.lstm
+    if not isinstance(design.cell, IntegerCell):
+        raise UnsupportedError(
+            f"{design.cell.name}: hwgen generates RTL of RNNs and GRUs, but no HLS C++ so far; build with --backend rtl"
+        )
+    cell = design.cell
     input_sums, totals = signed(design.input_product.sums), signed(design.hidden_product.sums)
     ports = (*design.inputs, *design.outputs)
     beats = {"h0": "hidden_beat", "c0": "cell_beat", "y": "hidden_beat", "h_n": "hidden_beat", "c_n": "cell_beat"}
