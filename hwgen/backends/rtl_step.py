@@ -13,7 +13,7 @@ from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm, TableFor
 from hwgen.integer import Interval
 from hwgen.mapping import LIMB_BITS, in_dsp, limbs, memory, odd_bits
 from hwgen.quantizer import IntArray, RoundingMode
-from hwgen.rtl_timing import Registers, latency, output_register, search_stages
+from hwgen.registers import Registers, latency, output_register, search_stages
 from hwgen.schedule import signed
 
 _PHRASES = {

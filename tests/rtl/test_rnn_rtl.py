@@ -35,7 +35,8 @@ from hwgen.forms import FITTERS, Certified, choose
 from hwgen.layers import Activation, InitialState, RnnLayer, Wire
 from hwgen.network import Network
 from hwgen.quantizer import IntegerType, Quantizer
-from hwgen.rtl_timing import FAST, MEDIUM, SLOW, Timeline, timeline
+from hwgen.registers import FAST, MEDIUM, SLOW
+from hwgen.rtl_timing import Timeline, timeline
 from hwgen.step import StepFunction
 from hwgen.synth import synthesise
 from hwgen.verify import verify
