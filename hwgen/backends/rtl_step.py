@@ -117,6 +117,9 @@ class StepBuilder:
         self.block.title += f"\n{name}: {phrase}{shared}; exact on {step.lo}..{step.hi}."
         if isinstance(form, SearchForm) and form.levels == 0:
             self.block.assigns.append((name, literal(form.first, code.bits)))
+            # There may be other readers: said once for each step function, whatever its argument.
+            self.block.signals.append((1, f"unused_{name}_argument"))
+            self.block.assigns.append((f"unused_{name}_argument", f"|{value.name}"))
             return code
         argument = self._argument(value, domain)
         parameters: list[tuple[str, object]] = [("ValueBits", domain)]

@@ -37,6 +37,7 @@ class UnitBuilder(StepBuilder, ABC, Generic[Times]):
             "lanes_per_unit": min(self.design.hidden_product.pe, len(self.design.cell.rows)),
             "parts": self.times.parts,
             "indexed": self.indexed,
+            "clocked": any(signal == "clk_i" for instance in self.instances() for _, signal in instance.ports),
             "lane_digits": self.parameter_uses("LaneDigits"),
             "lane_used": self.parameter_uses("Lane"),
         }

@@ -148,6 +148,19 @@ def test_every_form_gives_the_hidden_state(
     assert (step.form.kind, step.step.channels) == (kind, channels)
 
 
+@pytest.mark.parametrize("clock", [50, 100])
+def test_a_layer_that_never_moves(clock: int, tmp_path: Path) -> None:
+    """Biases that drown everything: the gate is a constant, and nothing of its sums is used."""
+    layer = rnn(activation=Activation.RELU)
+    gate = dataclasses.replace(layer.gate, bias=np.full(HIDDEN, -1000.0))
+    model = alone(dataclasses.replace(layer, gate=gate))
+    project = project_of(model, tmp_path, folding=folded(8, 6, 4, 4), clock_mhz=clock)
+    (step,) = of_cell(project.design).design.cell.rows[0].steps
+    assert step.step.first == step.step.last == 0
+    report = verify(project, level="rtl", sequences=5)
+    assert report["passed"] and report["levels"]["rtl"]["codes"] > 0
+
+
 def test_two_layers_and_a_head(tmp_path: Path) -> None:
     first = rnn("first", seed=3)
     second = rnn("second", "first.sequence", HIDDEN, 4, seed=4, activation=Activation.RELU)
