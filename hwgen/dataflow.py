@@ -16,7 +16,7 @@ from typing import Any
 from hwgen import integer
 from hwgen.forms import Certified
 from hwgen.head_design import DenseDesign, MapDesign
-from hwgen.integer import IntegerCell
+from hwgen.integer import IntegerCell, RecurrentCell
 from hwgen.integer_network import ArgmaxStage, DenseStage, IntegerNetwork, SelectStage, StepStage
 from hwgen.network import Network
 from hwgen.quantizer import IntegerType
@@ -227,7 +227,7 @@ class Dataflow:
         return (*(edge.stream for edge in self.input_edges), *(out for node in self.nodes for out in node.outputs))
 
     @property
-    def cells(self) -> tuple[IntegerCell, ...]:
+    def cells(self) -> tuple[RecurrentCell, ...]:
         """The cells of its recurrent layers."""
         return tuple(node.design.cell for node in self.nodes if isinstance(node, CellNode))
 
@@ -316,7 +316,8 @@ def integer_json(design: Design) -> str:
     stages: list[dict[str, Any]] = []
     for node in design.nodes:
         if isinstance(node, CellNode):
-            stages.append({"node": node.name, "kind": "cell", **json.loads(integer.to_json(node.design.cell))})
+            kind = "cell" if isinstance(node.design.cell, IntegerCell) else "rnn"
+            stages.append({"node": node.name, "kind": kind, **json.loads(integer.to_json(node.design.cell))})
         elif isinstance(node, DenseNode):
             stage = node.stage
             total = [stage.total.lo, stage.total.hi]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hwgen.errors import ConfigError
 from hwgen.forms import Certified, latency
-from hwgen.integer import IntegerCell
+from hwgen.integer import IntegerRnn, RecurrentCell
 
 # Multipliers that a design may take when no rate is asked for: what a small device has to spare.
 DEFAULT_MULTIPLIERS = 64
@@ -72,7 +72,7 @@ def legal_hidden_pe(gates: int, hidden_size: int) -> list[int]:
     return [pe for pe in divisors(gates * hidden_size) if pe % gates == 0 or gates % pe == 0]
 
 
-def check_folding(cell: IntegerCell, folding: Folding) -> None:
+def check_folding(cell: RecurrentCell, folding: Folding) -> None:
     """Raise ConfigError, with the nearest legal values, if the folding does not fit the cell."""
     gates, h, i = len(cell.gates), cell.hidden_size, cell.input_size
     for name, value, legal, rule in (
@@ -96,23 +96,26 @@ def nearest(value: int, legal: list[int]) -> str:
     return " and ".join(str(v) for v in [*below[-1:], *above[:1]])
 
 
-def recurrence_depth(cell: IntegerCell, simd: int) -> int:
+def recurrence_depth(cell: RecurrentCell, simd: int) -> int:
     """Cycles from the last tile of a step to its last new state, estimated from the latency of each stage.
 
-    Weight read and product 2, adder tree and accumulation, the gate's step functions, product and step of both cell
-    terms side by side, their sum, tanh, product and step of the output, write back.
+    Weight read and product 2, adder tree and accumulation, the gate's step functions; of an LSTM product and step of
+    both cell terms side by side, their sum, tanh, product and step of the output; write back.
     """
 
     def of(certified: Certified) -> int:
         return latency(certified.form)
 
     gates = max(sum(of(certified) for certified in gate.steps) for gate in cell.gates)
+    sums = 2 + math.ceil(math.log2(simd)) + 1
+    if isinstance(cell, IntegerRnn):
+        return sums + gates + 1
     terms = 1 + max(of(cell.forget_product.requantize), of(cell.input_product.requantize))
     tail = of(cell.cell_sum) + of(cell.cell_tanh) + 1 + of(cell.output_product.requantize)
-    return 2 + math.ceil(math.log2(simd)) + 1 + gates + terms + tail + 1
+    return sums + gates + terms + tail + 1
 
 
-def step_cycles(cell: IntegerCell, folding: Folding) -> int:
+def step_cycles(cell: RecurrentCell, folding: Folding) -> int:
     """Estimated cycles from one time step to the next of the recurrence alone."""
     tiles = len(cell.gates) * cell.hidden_size**2 // (folding.hidden_pe * folding.hidden_simd)
     return tiles + recurrence_depth(cell, folding.hidden_simd)
@@ -122,7 +125,7 @@ def _foldings(rows: list[int], columns: list[int]) -> Iterator[tuple[int, int]]:
     return ((pe, simd) for pe in rows for simd in columns)
 
 
-def budget(cell: IntegerCell, clock_mhz: float, steps_per_second: float) -> int:
+def budget(cell: RecurrentCell, clock_mhz: float, steps_per_second: float) -> int:
     """Cycles that a rate leaves for a time step; raises ConfigError if the recurrence of the cell cannot keep it."""
     if not steps_per_second > 0:
         raise ConfigError(f"--steps-per-second must be positive, not {steps_per_second:g}")
@@ -141,7 +144,7 @@ def budget(cell: IntegerCell, clock_mhz: float, steps_per_second: float) -> int:
     return cycles
 
 
-def derive_folding(cell: IntegerCell, cycles: int | None) -> Folding:
+def derive_folding(cell: RecurrentCell, cycles: int | None) -> Folding:
     """The fewest multipliers for at most so many cycles a step; of equals the fewest step functions, then cycles.
 
     ``budget`` checks that the cell can keep to them; without a number a small balanced design is taken.

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hwgen.dataflow import Design
 from hwgen.errors import printable
-from hwgen.integer_network import CellStage, DenseStage, IntegerNetwork, RnnStage, Stage
+from hwgen.integer_network import DenseStage, IntegerNetwork, RecurrentStage, Stage
 from hwgen.layers import (
     ArgmaxLayer,
     ConcatLayer,
@@ -98,7 +98,7 @@ def _sizes(layer: Layer) -> dict[str, int]:
 def _weights(stage: Stage) -> dict[str, int]:
     if isinstance(stage, DenseStage):
         return {"weights": stage.weights.size, "weight_bits": stage.weights.size * stage.weight.bits}
-    gates = stage.cell.gates if isinstance(stage, CellStage) else (stage.gate,) if isinstance(stage, RnnStage) else ()
+    gates = stage.cell.gates if isinstance(stage, RecurrentStage) else ()
     sizes = [(gate.input_weights.size + gate.hidden_weights.size, gate.weight.bits) for gate in gates]
     return {"weights": sum(size for size, _ in sizes), "weight_bits": sum(size * bits for size, bits in sizes)}
 
@@ -142,7 +142,7 @@ def _accumulators(stage: Stage) -> list[dict[str, Any]]:
     if isinstance(stage, DenseStage):
         total = stage.total
         return [{"name": "sum", "input_sum": None, "total": [total.lo, total.hi], "bits": total.type.bits}]
-    gates = stage.cell.gates if isinstance(stage, CellStage) else (stage.gate,) if isinstance(stage, RnnStage) else ()
+    gates = stage.cell.gates if isinstance(stage, RecurrentStage) else ()
     return [
         {
             "name": f"{gate.name} gate",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The integer model: the recurrent cell in codes alone.  Its interpreter is the specification that hardware equals.
+"""The integer model: recurrent cells in codes alone.  Their interpreter is the specification that hardware equals.
 
 Gate rows are dot products of weights with *raw* codes; every zero point and the integer part of every bias is folded
 into one constant per row.  What remains between codes are sums, products of two codes, and step functions.
@@ -156,21 +156,77 @@ class IntegerCell:
 
     def verify(self) -> None:
         """Check shapes, ranges and proofs; raises AssertionError."""
-        h, i = self.hidden_size, self.input_size
-        for gate in self.gates:
-            assert gate.input_weights.shape == (h, i), f"{gate.name}: input weights {gate.input_weights.shape}"
-            assert gate.hidden_weights.shape == (h, h), f"{gate.name}: hidden weights {gate.hidden_weights.shape}"
-            assert gate.bias.shape == (h,), f"{gate.name}: bias {gate.bias.shape}"
-            for weights in (gate.input_weights, gate.hidden_weights):
-                assert weights.min() >= gate.weight.lo, f"{gate.name}: a weight is below its type"
-                assert weights.max() <= gate.weight.hi, f"{gate.name}: a weight is above its type"
-            first = gate.steps[0].step
-            assert first.lo <= gate.total.lo, f"{gate.name}: the accumulator leaves the domain of its step"
-            assert first.hi >= gate.total.hi, f"{gate.name}: the accumulator leaves the domain of its step"
-        for name, certified in self.steps():
-            certified.step.verify()
-            assert certified.proof.holds, f"{name}: {certified.form.kind} form differs from its step function"
-            assert certified.step.channels in (1, h), f"{name}: {certified.step.channels} channels"
+        _verify(self)
+
+
+@dataclass(frozen=True)
+class IntegerRnn:
+    """One layer of a plain RNN in one direction, in codes: the code of its one gate is the hidden state.
+
+    Initial states are codes [H], or None where the user gives them.
+    """
+
+    name: str
+    input_size: int
+    hidden_size: int
+    gate: IntegerGate
+    input: IntegerType
+    hidden: IntegerType
+    initial_hidden: IntArray | None
+    reverse: bool = False
+
+    @property
+    def gates(self) -> tuple[IntegerGate]:
+        """Its gates, as other cells have several."""
+        return (self.gate,)
+
+    def step(self, x: IntArray, h: IntArray) -> IntArray:
+        """One time step: x is [batch, I], h is [batch, H]; returns the next h."""
+        return self.gate.activate(dot(x, self.gate.input_weights) + self.gate.bias + dot(h, self.gate.hidden_weights))
+
+    def run(self, x: IntArray, h0: IntArray | None = None) -> tuple[IntArray, IntArray]:
+        """A whole batch of sequences of equal length: x [T, batch, I] codes.
+
+        Returns the hidden codes in time order [T, batch, H], and the last hidden codes [batch, H].
+        """
+        h = np.broadcast_to(_given(h0, self.initial_hidden), (x.shape[1], self.hidden_size))
+        sequence = np.empty((*x.shape[:2], self.hidden_size), np.int64)
+        for t in reversed(range(len(x))) if self.reverse else range(len(x)):
+            h = sequence[t] = self.step(x[t], h)
+        return sequence, h
+
+    def steps(self) -> Iterator[tuple[str, Certified]]:
+        """Every step function of the cell, with its place."""
+        return ((certified.step.name, certified) for certified in self.gate.steps)
+
+    def verify(self) -> None:
+        """Check shapes, ranges and proofs; raises AssertionError."""
+        _verify(self)
+        reached = self.gate.steps[-1].step
+        assert self.hidden.lo <= reached.first, f"{self.name}: a hidden code is below its type"
+        assert reached.last <= self.hidden.hi, f"{self.name}: a hidden code is above its type"
+
+
+RecurrentCell = IntegerCell | IntegerRnn
+
+
+def _verify(cell: RecurrentCell) -> None:
+    """Check shapes, ranges and proofs of the gates and step functions of a cell; raises AssertionError."""
+    h, i = cell.hidden_size, cell.input_size
+    for gate in cell.gates:
+        assert gate.input_weights.shape == (h, i), f"{gate.name}: input weights {gate.input_weights.shape}"
+        assert gate.hidden_weights.shape == (h, h), f"{gate.name}: hidden weights {gate.hidden_weights.shape}"
+        assert gate.bias.shape == (h,), f"{gate.name}: bias {gate.bias.shape}"
+        for weights in (gate.input_weights, gate.hidden_weights):
+            assert weights.min() >= gate.weight.lo, f"{gate.name}: a weight is below its type"
+            assert weights.max() <= gate.weight.hi, f"{gate.name}: a weight is above its type"
+        first = gate.steps[0].step
+        assert first.lo <= gate.total.lo, f"{gate.name}: the accumulator leaves the domain of its step"
+        assert first.hi >= gate.total.hi, f"{gate.name}: the accumulator leaves the domain of its step"
+    for name, certified in cell.steps():
+        certified.step.verify()
+        assert certified.proof.holds, f"{name}: {certified.form.kind} form differs from its step function"
+        assert certified.step.channels in (1, h), f"{name}: {certified.step.channels} channels"
 
 
 def accumulate_range(weights: IntArray, codes: IntegerType) -> tuple[IntArray, IntArray]:
@@ -238,42 +294,47 @@ def form_parameters(certified: Certified) -> dict[str, object]:
     return {"table": form.table.tolist()}
 
 
-def to_json(cell: IntegerCell) -> str:
+def to_json(cell: RecurrentCell) -> str:
     """The whole integer model as JSON: weights, biases, ranges, and every step function with its form."""
-    return json.dumps(
-        {
-            "name": cell.name,
-            "input_size": cell.input_size,
-            "hidden_size": cell.hidden_size,
-            "reverse": cell.reverse,
+    data: dict[str, object] = {
+        "name": cell.name,
+        "input_size": cell.input_size,
+        "hidden_size": cell.hidden_size,
+        "reverse": cell.reverse,
+    }
+    types = {"input": str(cell.input), "hidden": str(cell.hidden)}
+    if isinstance(cell, IntegerCell):
+        data |= {
             "coupled_one": cell.coupled_one,
-            "types": {"input": str(cell.input), "hidden": str(cell.hidden), "cell": str(cell.cell)},
+            "types": types | {"cell": str(cell.cell)},
             "initial_hidden": _listed(cell.initial_hidden),
             "initial_cell": _listed(cell.initial_cell),
-            "gates": [
-                {
-                    "name": gate.name,
-                    "weight": str(gate.weight),
-                    "input_weights": gate.input_weights.tolist(),
-                    "hidden_weights": gate.hidden_weights.tolist(),
-                    "bias": gate.bias.tolist(),
-                    "total": [gate.total.lo, gate.total.hi],
-                    "steps": [certified.step.name for certified in gate.steps],
-                }
-                for gate in cell.gates
-            ],
-            "products": {
-                name: {"left_zero": product.left_zero, "right_zero": product.right_zero}
-                for name, product in (
-                    ("forget", cell.forget_product),
-                    ("input", cell.input_product),
-                    ("output", cell.output_product),
-                )
-            },
-            "steps": [_certificate_entry(name, certified) for name, certified in cell.steps()],
-        },
-        indent=1,
-    )
+        }
+    else:
+        data |= {"types": types, "initial_hidden": _listed(cell.initial_hidden)}
+    data["gates"] = [
+        {
+            "name": gate.name,
+            "weight": str(gate.weight),
+            "input_weights": gate.input_weights.tolist(),
+            "hidden_weights": gate.hidden_weights.tolist(),
+            "bias": gate.bias.tolist(),
+            "total": [gate.total.lo, gate.total.hi],
+            "steps": [certified.step.name for certified in gate.steps],
+        }
+        for gate in cell.gates
+    ]
+    if isinstance(cell, IntegerCell):
+        data["products"] = {
+            name: {"left_zero": product.left_zero, "right_zero": product.right_zero}
+            for name, product in (
+                ("forget", cell.forget_product),
+                ("input", cell.input_product),
+                ("output", cell.output_product),
+            )
+        }
+    data["steps"] = [_certificate_entry(name, certified) for name, certified in cell.steps()]
+    return json.dumps(data, indent=1)
 
 
 def _listed(values: IntArray | None) -> list[int] | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwgen.forms import Certified
-from hwgen.integer import IntegerCell, IntegerGate, Interval, dot
+from hwgen.integer import IntegerCell, IntegerRnn, Interval, dot
 from hwgen.quantizer import IntArray, IntegerType
 
 Codes = Mapping[str, IntArray]
@@ -38,9 +38,14 @@ class CellStage:
     wires: tuple[str, str, str]
 
     @property
+    def fed(self) -> dict[str, str | None]:
+        """The wires behind its input ports: None where the model has the state."""
+        return {"x": self.source, "h0": self.initial_hidden, "c0": self.initial_cell}
+
+    @property
     def reads(self) -> tuple[str, ...]:
         """Names of the wires that it reads."""
-        return tuple(name for name in (self.source, self.initial_hidden, self.initial_cell) if name is not None)
+        return tuple(name for name in self.fed.values() if name is not None)
 
     @property
     def gives(self) -> tuple[str, ...]:
@@ -64,47 +69,41 @@ class CellStage:
 
 @dataclass(frozen=True)
 class RnnStage:
-    """A plain RNN in one direction: h = gate(x, h); ``wires`` are its sequence and last hidden state."""
+    """A plain RNN in one direction; ``wires`` are its sequence and last hidden state."""
 
-    name: str
-    gate: IntegerGate
-    input: IntegerType
-    hidden: IntegerType
-    initial_codes: IntArray | None
-    reverse: bool
+    cell: IntegerRnn
     source: str
     initial_hidden: str | None
     wires: tuple[str, str]
 
     @property
+    def fed(self) -> dict[str, str | None]:
+        """The wires behind its input ports: None where the model has the state."""
+        return {"x": self.source, "h0": self.initial_hidden}
+
+    @property
     def reads(self) -> tuple[str, ...]:
         """Names of the wires that it reads."""
-        return tuple(name for name in (self.source, self.initial_hidden) if name is not None)
+        return tuple(name for name in self.fed.values() if name is not None)
 
     @property
     def gives(self) -> tuple[str, ...]:
         """Names of the wires that it gives."""
         return self.wires
 
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.cell.name
+
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Its step functions."""
-        return ((certified.step.name, certified) for certified in self.gate.steps)
+        return self.cell.steps()
 
     def run(self, codes: Codes) -> dict[str, IntArray]:
         """Codes of its wires."""
-        x, gate = codes[self.source], self.gate
-        shape = x.shape[1], len(gate.bias)
-        h: IntArray
-        if self.initial_hidden is not None:
-            h = codes[self.initial_hidden]
-        else:
-            assert self.initial_codes is not None
-            h = np.broadcast_to(self.initial_codes, shape)
-        sequence = np.empty((len(x), *shape), np.int64)
-        for t in reversed(range(len(x))) if self.reverse else range(len(x)):
-            h = gate.activate(dot(x[t], gate.input_weights) + gate.bias + dot(h, gate.hidden_weights))
-            sequence[t] = h
-        return dict(zip(self.wires, (sequence, h), strict=True))
+        h0 = None if self.initial_hidden is None else codes[self.initial_hidden]
+        return dict(zip(self.wires, self.cell.run(codes[self.source], h0), strict=True))
 
 
 @dataclass(frozen=True)
@@ -258,7 +257,8 @@ class ArgmaxStage:
         return {self.wire: keys.argmax(axis=-1, keepdims=True).astype(np.int64)}
 
 
-Stage = CellStage | RnnStage | DenseStage | StepStage | ConcatStage | SelectStage | ArgmaxStage
+RecurrentStage = CellStage | RnnStage
+Stage = RecurrentStage | DenseStage | StepStage | ConcatStage | SelectStage | ArgmaxStage
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hwgen.dataflow import Design
 from hwgen.devices import device
 from hwgen.errors import ConfigError, listing, printable
 from hwgen.folding import DEFAULT_CYCLES, Folding, budget, derive_folding, divisors, step_cycles
-from hwgen.integer_network import CellStage, DenseStage, IntegerNetwork, SelectStage, Stage
+from hwgen.integer_network import DenseStage, IntegerNetwork, RecurrentStage, SelectStage, Stage
 from hwgen.lowering import lower
 from hwgen.network import Network, NetworkOutput
 from hwgen.schedule import DEFAULT_MAX_LENGTH, Options
@@ -50,7 +50,7 @@ def schedule(
     integer = lower(network)
     shown = _outputs(network, outputs)
     stages, aliases = _needed(integer, [wire.name for output in shown for wire in output.wires])
-    reverse = any(isinstance(stage, CellStage) and stage.cell.reverse for stage in stages)
+    reverse = any(isinstance(stage, RecurrentStage) and stage.cell.reverse for stage in stages)
     options = Options(
         device(target), _clock(clock_mhz), False, _max_length(max_length, reverse), tuple(o.name for o in shown)
     )
@@ -103,8 +103,8 @@ def _needed(integer: IntegerNetwork, wires: list[str]) -> tuple[list[Stage], dic
         if not isinstance(stage, SelectStage):
             continue
         cell = producers.get(stage.source)
-        last = isinstance(cell, CellStage) and stage.index == (0 if cell.cell.reverse else -1)
-        if isinstance(cell, CellStage) and last and stage.source == cell.wires[0]:
+        last = isinstance(cell, RecurrentStage) and stage.index == (0 if cell.cell.reverse else -1)
+        if isinstance(cell, RecurrentStage) and last and stage.source == cell.wires[0]:
             aliases[stage.wire] = cell.wires[1]
     needed: set[str] = set()
     waiting = [aliases.get(wire, wire) for wire in wires]
@@ -120,7 +120,7 @@ def _needed(integer: IntegerNetwork, wires: list[str]) -> tuple[list[Stage], dic
 
 def _derive(stages: list[Stage], options: Options, steps_per_second: float | None) -> Foldings:
     """A folding for each cell and dense layer by the name of its stage: as slow as the slowest cell, or as the rate."""
-    cells = [stage.cell for stage in stages if isinstance(stage, CellStage)]
+    cells = [stage.cell for stage in stages if isinstance(stage, RecurrentStage)]
     if steps_per_second is not None:
         cycles = [budget(cell, options.clock_mhz, steps_per_second) for cell in cells]
         slowest = min([int(options.clock_mhz * 1e6 / steps_per_second), *cycles])

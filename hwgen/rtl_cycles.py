@@ -141,13 +141,11 @@ def _cell(times: Timeline, edges: Mapping[str, Channel]) -> Iterator[Process]:
     loads = []
     for port in design.inputs:
         if port.name != "x":
-            used = times.tiles + (times.read if port.name == "h0" else times.total + times.kept)
-            loads.append(_Load(Series(), Series(), used))
+            loads.append(_Load(Series(), Series(), times.uses[port.name]))
             yield _initial_state(port.beats, edges[port.name], loads[-1])
     outputs = []
     for port in design.outputs:
-        time = times.cell if port.name == "c_n" else times.hidden
-        written = [times.written(group, time) for group in range(times.groups)]
+        written = [times.written(group, times.outputs[port.name]) for group in range(times.groups)]
         outputs.append(_Output(port.name == "y", written))
         channel = y if port.name == "y" else edges[port.name]
         assert channel is not None

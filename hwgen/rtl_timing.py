@@ -8,10 +8,12 @@ the elementwise part count from the cycle in which the accumulators hold the tot
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm
+from hwgen.integer import IntegerRnn
 from hwgen.schedule import Schedule
 
 
@@ -106,8 +108,8 @@ class GateTime:
 
 
 @dataclass(frozen=True)
-class Timeline:
-    """The static schedule of a design in hardware."""
+class Timeline(ABC):
+    """The static schedule of a design in hardware; cells differ in the elementwise part."""
 
     design: Schedule
     registers: Registers
@@ -177,57 +179,29 @@ class Timeline:
         return times
 
     @property
-    def _forget(self) -> GateTime:
-        return self.gates["forget" if self.design.cell.coupled_one is None else "input"]
-
-    @property
-    def kept(self) -> int:
-        """Forget gate and cell state are multiplied; the state takes a cycle from its memory."""
-        return max(1, self._forget.begin)
-
-    @property
-    def added(self) -> int:
-        """Input gate and candidate are multiplied."""
-        return max(self.gates["input"].begin, self.gates["cell"].begin, 0)
-
-    @property
-    def kept_code(self) -> int:
-        """What remains of the cell state is there."""
-        cell = self.design.cell
-        return self.kept + self.registers.elementwise + latency(cell.forget_product.requantize, self.registers)
-
-    @property
-    def added_code(self) -> int:
-        """What is added to it is there."""
-        cell = self.design.cell
-        return self.added + self.registers.elementwise + latency(cell.input_product.requantize, self.registers)
-
-    @property
-    def sum(self) -> int:
-        """Both are added."""
-        return max(self.kept_code, self.added_code)
-
-    @property
-    def cell(self) -> int:
-        """The new cell state is there, and written in this cycle."""
-        return self.sum + latency(self.design.cell.cell_sum, self.registers)
-
-    @property
-    def tanh(self) -> int:
-        """Its tanh is there."""
-        return self.cell + latency(self.design.cell.cell_tanh, self.registers)
-
-    @property
-    def output(self) -> int:
-        """Output gate and tanh are multiplied."""
-        return max(self.tanh, self.gates["output"].begin)
-
-    @property
+    @abstractmethod
     def hidden(self) -> int:
         """The new hidden state is there; its register in the state memory is that of the last step function."""
-        last = self.design.cell.output_product.requantize
-        absorbed = output_register(last, self.registers)
-        return self.output + self.registers.elementwise + latency(last, self.registers) - absorbed
+
+    @property
+    @abstractmethod
+    def places(self) -> dict[str, int]:
+        """Where the group of the unit or the flags of its step are needed, by what needs them."""
+
+    @property
+    @abstractmethod
+    def _stages(self) -> dict[str, int]:
+        """What the elementwise part is made of; the entries add up to ``hidden``."""
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """When a code is there for each output port, and written."""
+        return {"y": self.hidden, "h_n": self.hidden}
+
+    @property
+    def uses(self) -> dict[str, int]:
+        """From the start of a step to the last use of the initial state of each input port."""
+        return {"h0": self.tiles + self.read}
 
     # The loop.
 
@@ -264,16 +238,7 @@ class Timeline:
             "adder tree": self.hidden_tree,
             "accumulator": 1,
         }
-        first = self.kept if self.kept_code >= self.added_code else self.added
-        entries |= {
-            "gates": first,
-            "cell products": self.registers.elementwise,
-            "requantize": self.sum - first - self.registers.elementwise,
-            "cell sum": self.cell - self.sum,
-            "tanh": self.output - self.cell,
-            "output product": self.registers.elementwise,
-            "output step": self.hidden - self.output - self.registers.elementwise,
-        }
+        entries |= self._stages
         entries["overlap with the next step"] = self.depth - sum(entries.values())
         return entries
 
@@ -323,6 +288,111 @@ class Timeline:
         return replace(self, registers=registers)
 
 
+class LstmTimeline(Timeline):
+    """The elementwise part of an LSTM: gates, cell state, hidden state."""
+
+    @property
+    def _forget(self) -> GateTime:
+        return self.gates["forget" if self.design.lstm.coupled_one is None else "input"]
+
+    @property
+    def kept(self) -> int:
+        """Forget gate and cell state are multiplied; the state takes a cycle from its memory."""
+        return max(1, self._forget.begin)
+
+    @property
+    def added(self) -> int:
+        """Input gate and candidate are multiplied."""
+        return max(self.gates["input"].begin, self.gates["cell"].begin, 0)
+
+    @property
+    def kept_code(self) -> int:
+        """What remains of the cell state is there."""
+        cell = self.design.lstm
+        return self.kept + self.registers.elementwise + latency(cell.forget_product.requantize, self.registers)
+
+    @property
+    def added_code(self) -> int:
+        """What is added to it is there."""
+        cell = self.design.lstm
+        return self.added + self.registers.elementwise + latency(cell.input_product.requantize, self.registers)
+
+    @property
+    def sum(self) -> int:
+        """Both are added."""
+        return max(self.kept_code, self.added_code)
+
+    @property
+    def cell(self) -> int:
+        """The new cell state is there, and written in this cycle."""
+        return self.sum + latency(self.design.lstm.cell_sum, self.registers)
+
+    @property
+    def tanh(self) -> int:
+        """Its tanh is there."""
+        return self.cell + latency(self.design.lstm.cell_tanh, self.registers)
+
+    @property
+    def output(self) -> int:
+        """Output gate and tanh are multiplied."""
+        return max(self.tanh, self.gates["output"].begin)
+
+    @property
+    def hidden(self) -> int:
+        """The new hidden state is there; its register in the state memory is that of the last step function."""
+        last = self.design.lstm.output_product.requantize
+        absorbed = output_register(last, self.registers)
+        return self.output + self.registers.elementwise + latency(last, self.registers) - absorbed
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The old cell state is read and used, both states are written."""
+        return {"cell_read": self.kept - 1, "cell_use": self.kept, "cell": self.cell, "hidden": self.hidden}
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """When a code is there for each output port, and written."""
+        return super().outputs | {"c_n": self.cell}
+
+    @property
+    def uses(self) -> dict[str, int]:
+        """From the start of a step to the last use of the initial state of each input port."""
+        return super().uses | {"c0": self.tiles + self.total + self.kept}
+
+    @property
+    def _stages(self) -> dict[str, int]:
+        first = self.kept if self.kept_code >= self.added_code else self.added
+        return {
+            "gates": first,
+            "cell products": self.registers.elementwise,
+            "requantize": self.sum - first - self.registers.elementwise,
+            "cell sum": self.cell - self.sum,
+            "tanh": self.output - self.cell,
+            "output product": self.registers.elementwise,
+            "output step": self.hidden - self.output - self.registers.elementwise,
+        }
+
+
+class RnnTimeline(Timeline):
+    """The elementwise part of a plain RNN: its gate, whose code is the hidden state."""
+
+    @property
+    def hidden(self) -> int:
+        """The new hidden state is there; its register in the state memory is that of the last step function."""
+        (gate,) = self.design.cell.gates
+        return self.gates[gate.name].begin - output_register(gate.steps[-1], self.registers)
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The hidden state is written."""
+        return {"hidden": self.hidden}
+
+    @property
+    def _stages(self) -> dict[str, int]:
+        return {"gate": self.hidden}
+
+
 def timeline(design: Schedule, registers: Registers | None = None) -> Timeline:
     """The timeline of a design, with the register stages that its clock asks for."""
-    return Timeline(design, registers or registers_for(design.options.clock_mhz))
+    kind = RnnTimeline if isinstance(design.cell, IntegerRnn) else LstmTimeline
+    return kind(design, registers or registers_for(design.options.clock_mhz))

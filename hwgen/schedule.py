@@ -14,7 +14,7 @@ from hwgen.devices import Device, device
 from hwgen.errors import ConfigError, printable
 from hwgen.folding import Folding, budget, check_folding, derive_folding, recurrence_depth
 from hwgen.forms import Certified
-from hwgen.integer import IntegerCell, Interval
+from hwgen.integer import IntegerCell, Interval, RecurrentCell
 from hwgen.lowering import lower_cell
 from hwgen.network import Network
 from hwgen.quantizer import IntArray, IntegerType
@@ -121,10 +121,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A design: the integer model of a network, folded for a device."""
+    """A recurrent layer, folded for a device: a design, or a part of one."""
 
     network: Network
-    cell: IntegerCell
+    cell: RecurrentCell
     options: Options
     folding: Folding
     input_product: FoldedProduct
@@ -139,6 +139,12 @@ class Schedule:
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Every step function with its place."""
         return self.cell.steps()
+
+    @property
+    def lstm(self) -> IntegerCell:
+        """Its cell, which is known to be that of an LSTM."""
+        assert isinstance(self.cell, IntegerCell), f"{self.cell.name} is no LSTM"
+        return self.cell
 
     @property
     def products(self) -> tuple[FoldedProduct, ...]:
@@ -169,7 +175,7 @@ class Schedule:
     def factors(self) -> Interval:
         """Range of the gate codes that enter the state update, the coupled forget gate included."""
         ranges = [Interval(gate.steps[-1].step.first, gate.steps[-1].step.last) for gate in self.cell.gates]
-        if self.cell.coupled_one is not None:
+        if isinstance(self.cell, IntegerCell) and self.cell.coupled_one is not None:
             ranges.append(Interval(self.cell.coupled_one - ranges[0].hi, self.cell.coupled_one - ranges[0].lo))
         return Interval(min(r.lo for r in ranges), max(r.hi for r in ranges))
 
@@ -245,7 +251,7 @@ def schedule(
 
 
 def design_cell(
-    network: Network, cell: IntegerCell, options: Options, folding: Folding, module: str = "", packed: bool = False
+    network: Network, cell: RecurrentCell, options: Options, folding: Folding, module: str = "", packed: bool = False
 ) -> Schedule:
     """The hardware of one cell: a whole design, or the ``module`` of a larger one, between which codes are packed.
 
@@ -261,13 +267,14 @@ def design_cell(
     ports = {
         "sequence": state("y", "out", "hidden state of every time step", cell.hidden, per_step=True),
         "last_hidden": state("h_n", "out", "hidden state after the last step", cell.hidden),
-        "last_cell": state("c_n", "out", "cell state after the last step", cell.cell),
     }
+    if isinstance(cell, IntegerCell):
+        ports["last_cell"] = state("c_n", "out", "cell state after the last step", cell.cell)
     simd = folding.input_simd
     inputs = [Port("x", "in", "input of every time step", cell.input, simd, cell.input_size // simd, True, packed)]
     if cell.initial_hidden is None:
         inputs.append(state("h0", "in", "initial hidden state of a sequence", cell.hidden))
-    if cell.initial_cell is None:
+    if isinstance(cell, IntegerCell) and cell.initial_cell is None:
         inputs.append(state("c0", "in", "initial cell state of a sequence", cell.cell))
     return Schedule(
         network=network,
@@ -315,7 +322,7 @@ def _check_options(
     return Options(target, float(clock_mhz), streaming, max_length or DEFAULT_MAX_LENGTH, tuple(outputs))
 
 
-def _fold(cell: IntegerCell, name: str, pe: int, simd: int) -> FoldedProduct:
+def _fold(cell: RecurrentCell, name: str, pe: int, simd: int) -> FoldedProduct:
     """Weights in the order of the hardware: rows unit by unit, the gates of a unit side by side."""
     matrices = [gate.input_weights if name == "input" else gate.hidden_weights for gate in cell.gates]
     matrix = np.stack(matrices, axis=1).reshape(-1, matrices[0].shape[1])

@@ -93,6 +93,12 @@ def linear_step(name: str, lo: int, hi: int, linear: Linear) -> StepFunction:
         return min(max(linear.rounding.apply_exact(value), linear.lo), linear.codes.hi)
 
     channels = range(len(linear.slope))
+    if linear.codes.bipolar:
+        # The sign; a ReLU leaves nothing below 0.  There is no code between -1 and 1: both of its sides are one.
+        zero, inclusive = np.zeros(2, np.int64), np.ones(2, np.bool_)
+        rows = [_linear_thresholds(linear.slope[c], linear.intercept[c], zero, inclusive) for c in channels]
+        thresholds = np.clip(np.stack(rows), lo, lo if linear.lo >= 0 else hi + 1)
+        return StepFunction(name, lo, hi, -1, _merge(thresholds))
     first = min(code(channel, lo) for channel in channels)
     last = max(code(channel, hi) for channel in channels)
     doubled, inclusive = linear.rounding.boundary(np.arange(first + 1, last + 1))
@@ -142,6 +148,9 @@ def _activation_codes(
     zero, scale = source.exact_zero_point(channel), source.exact_scale(channel)
     target_zero, target_scale = target.exact_zero_point(channel), target.exact_scale(channel)
     codes = np.arange(lo, hi + 1)
+    if target.codes.bipolar:
+        # The sign, which is that of the argument or, of a sigmoid, always +.
+        return np.where((codes >= zero) | (activation is Activation.SIGMOID), 1, -1)
     scaled = activation((codes - zero).astype(np.float64) * float(scale)) / float(target_scale) + target_zero
     # One code beyond the range says as much as a thousand, and a tiny scale could lift a value out of int64.
     scaled = np.clip(scaled, target.codes.lo - 1.25, target.codes.hi + 1.25)

@@ -15,14 +15,19 @@ from hwgen import mapping
 from hwgen.backends.rtl import taps
 from hwgen.backends.sv import index_bits
 from hwgen.counting import Count, Unit, dsp_slices
+from hwgen.errors import UnsupportedError, printable
 from hwgen.mapping import code_bits
-from hwgen.rtl_timing import Timeline
+from hwgen.rtl_timing import LstmTimeline, Timeline
 from hwgen.schedule import FoldedProduct
 from hwgen.structure_steps import elementwise
 
 
 def structure(times: Timeline, flow: str = "xc7") -> list[Unit]:
-    """What the units of a design are made of."""
+    """What the units of a design are made of; raises UnsupportedError for cells that were never measured."""
+    if not isinstance(times, LstmTimeline):
+        raise UnsupportedError(
+            f"{printable(times.design.cell.name)}: resources are predicted of LSTM layers only; hwgen synth counts"
+        )
     return [
         _input_product(times, flow),
         _sums_buffer(times, flow),
@@ -154,11 +159,11 @@ def _hidden_product(times: Timeline, flow: str) -> Unit:
     return count.unit()
 
 
-def _state(times: Timeline, flow: str) -> Unit:
+def _state(times: LstmTimeline, flow: str) -> Unit:
     """Both copies of h with their multiplexers, c, and initial states that come from outside."""
     count = Count("state", flow)
     design = times.design
-    cell, simd, hidden_bits = design.cell, design.hidden_product.simd, code_bits(design.cell.hidden)
+    cell, simd, hidden_bits = design.lstm, design.hidden_product.simd, code_bits(design.cell.hidden)
     whole = cell.hidden_size * hidden_bits
     count.ff["state"] += 2 * whole
     count.lut["state select"] += simd * hidden_bits * _select_luts(2 * times.column_tiles)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwgen import mapping
-from hwgen.backends.rtl_unit import UnitBuilder
+from hwgen.backends.rtl_unit import unit_builder
 from hwgen.backends.sv import Instance, index_bits
 from hwgen.counting import Count, Unit, dsp_slices, varying_columns
 from hwgen.forms import MultiplyForm, SearchForm, ShiftForm, TableForm
@@ -153,7 +153,7 @@ _LAWS = {
 
 def elementwise(times: Timeline, flow: str) -> Unit:
     """Step functions and products of all hidden units that work side by side."""
-    builder = UnitBuilder(times.design, times)
+    builder = unit_builder(times)
     builder.build()
     count = Count("elementwise", flow)
     for lane in range(times.design.units):

@@ -130,7 +130,7 @@ def integer_results(design: Design, sequences: Sequences) -> Results:
     """What the integer model makes of them."""
     if isinstance(design, Dataflow):
         return _network_results(design, sequences, design.integer.run)
-    return _evaluate(design.cell.run, design.cell, design.options.streaming, sequences)
+    return _evaluate(design.lstm.run, design.lstm, design.options.streaming, sequences)
 
 
 def reference_results(design: Design, sequences: Sequences) -> Results:
@@ -163,7 +163,7 @@ def reference_results(design: Design, sequences: Sequences) -> Results:
         y, h, c = begin.evaluate(real).values()
         return _codes(layer.output.quantize(y)), _codes(layer.output.quantize(h)), _codes(layer.cell.quantize(c))
 
-    return _evaluate(run, design.cell, design.options.streaming, sequences)
+    return _evaluate(run, design.lstm, design.options.streaming, sequences)
 
 
 def _codes(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> IntArray:

@@ -27,15 +27,15 @@ from hwgen.dataflow import (
     WidenNode,
     sums_type,
 )
-from hwgen.errors import ConfigError, UnsupportedError, listing, printable
+from hwgen.errors import ConfigError, listing, printable
 from hwgen.folding import Folding, divisors, nearest
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer_network import (
     ArgmaxStage,
-    CellStage,
     ConcatStage,
     DenseStage,
     IntegerNetwork,
+    RecurrentStage,
     SelectStage,
     Stage,
     StepStage,
@@ -43,7 +43,7 @@ from hwgen.integer_network import (
 from hwgen.naming import identifier
 from hwgen.network import Network, NetworkOutput
 from hwgen.rtl_timing import dense_vectors, registers_for
-from hwgen.schedule import Options, Port, design_cell
+from hwgen.schedule import OUTPUTS, Options, Port, design_cell
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,6 @@ Foldings = dict[str, Folding | DenseFolding]
 # What Brevitas' export handlers add to the names of cells.
 _HANDLER = re.compile(r"[/.]?export_handler([/.]Quant\w+)?$|[/.]Quant\w+Cell$")
 _Simple = DenseStage | StepStage | SelectStage | ArgmaxStage
-_PORTS = {"sequence": 0, "last_hidden": 1, "last_cell": 2}
 
 
 def wire_up(
@@ -209,7 +208,7 @@ class _Wiring:
 
     def add(self, stage: Stage) -> None:
         """The node of a stage, with what must stand in front of it."""
-        if isinstance(stage, CellStage):
+        if isinstance(stage, RecurrentStage):
             self._cell(stage)
         elif isinstance(stage, DenseStage):
             self._dense(stage)
@@ -222,12 +221,8 @@ class _Wiring:
             name, stream = self._node_name(stage), self._take(stage.source)
             after = self._stream(f"{name}_y", stage.wire, stream.lanes)
             self._put(stage, SelectNode(name, (stream,), (after,), stage))
-        elif isinstance(stage, ConcatStage):
-            self._concat(stage)
         else:
-            raise UnsupportedError(
-                f"{printable(stage.name)}: hwgen runs this RNN (hwgen run), but generates no hardware for it so far"
-            )
+            self._concat(stage)
 
     def _stream(self, name: str, wire: str, lanes: int) -> Stream:
         shown = self.network.wires[wire]
@@ -241,18 +236,18 @@ class _Wiring:
         codes = sums_type(origin) if origin is not None and origin.step is None else shown.quantizer.codes
         return Stream(self._unique(name), codes, lanes, shown.features // lanes, shown.per_step)
 
-    def _cell(self, stage: CellStage) -> None:
+    def _cell(self, stage: RecurrentStage) -> None:
         cell = stage.cell
         name = self._node_name(stage)
         folding = self.foldings[stage.name]
         if name in self.asked:
             folding = Folding.from_dict(self.asked[name], f"--folding, {name}")
         assert isinstance(folding, Folding)
-        used = tuple(port for port, place in _PORTS.items() if self._readers[stage.wires[place]])
-        options = replace(self.options, outputs=used)
+        # Its wires are its outputs in their order.
+        wires = {port: wire for port, wire in zip(OUTPUTS, stage.wires, strict=False) if self._readers[wire]}
+        options = replace(self.options, outputs=tuple(wires))
         design = design_cell(self.network, cell, options, folding, self._module(name), packed=True)
-        wires = {"x": stage.source, "h0": stage.initial_hidden, "c0": stage.initial_cell}
-        given = [(port, wires[port.name]) for port in design.inputs]
+        given = [(port, stage.fed[port.name]) for port in design.inputs]
         inputs = tuple(self._take(wire, port.lanes, f"{port.name}_{name}") for port, wire in given if wire is not None)
         turns = self._turns[self._wire(stage.source)] + cell.reverse
         outputs = tuple(
@@ -260,8 +255,8 @@ class _Wiring:
             for port in design.outputs
         )
         self.nodes.append(CellNode(name, inputs, outputs, design))
-        for output, stream in zip(used, outputs, strict=True):
-            self._offer(stage.wires[_PORTS[output]], stream, turns)
+        for wire, stream in zip(wires.values(), outputs, strict=True):
+            self._offer(wire, stream, turns)
 
     def _dense(self, stage: DenseStage) -> None:
         name = self._node_name(stage)

@@ -72,14 +72,14 @@ def _lstm(choose: random.Random, inputs: int, hidden: int, layers: int, both: bo
     return qnn.QuantLSTM(inputs, hidden, **options)
 
 
-def _linear(choose: random.Random, inputs: int, outputs: int) -> torch.nn.Module:
+def _linear(choose: random.Random, inputs: int, outputs: int, channels: bool = True) -> torch.nn.Module:
     layer: torch.nn.Module = qnn.QuantLinear(
         inputs,
         outputs,
         bias=choose.random() < 0.8,
         weight_quant=choose.choice([Int8WeightPerTensorFixedPoint, Int8WeightPerTensorFloat]),
         weight_bit_width=choose.choice([2, 4, 8]),
-        weight_scaling_per_output_channel=choose.random() < 0.3,
+        weight_scaling_per_output_channel=channels and choose.random() < 0.3,
     )
     return layer
 
@@ -97,7 +97,9 @@ def _draw(seed: int) -> tuple[Combination, str, tuple[int, ...], int]:
     inputs, hidden = choose.randint(1, 24), choose.choice([2, 3, 5, 8, 8, 12, 16, 20, 64 if layers == 1 else 24])
     batch_first = choose.random() < 0.3
     head = HEADS[seed % len(HEADS)]
-    states = layers * (1 + both) if head in ("none", "last step") and choose.random() < 0.4 else 0
+    # Brevitas takes states of stacks in one direction at other places than it says: it is given none there.
+    stateful = head in ("none", "last step") and (both or layers == 1) and choose.random() < 0.5
+    states = layers * (1 + both) if stateful else 0
     parts: dict[str, Any] = {"lstm": _lstm(choose, inputs, hidden, layers, both, batch_first)}
     width, classes = hidden * (1 + both), choose.randint(2, 10)
 
@@ -125,7 +127,8 @@ def _draw(seed: int) -> tuple[Combination, str, tuple[int, ...], int]:
         parts["between"] = qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint, bit_width=choose.choice([4, 8]))
         parts["second"] = _lstm(choose, width, choose.choice([3, 6, 10]), 1, choose.random() < 0.3, batch_first)
     elif head != "none":
-        parts["out"] = _linear(choose, width, classes)
+        # What an argmax compares needs one scale.
+        parts["out"] = _linear(choose, width, classes, channels=head != "argmax")
     shape = (BATCH, STEPS, inputs) if batch_first else (STEPS, BATCH, inputs)
     kind = f"{layers} layer{'s' if layers > 1 else ''}{', both directions' if both else ''}"
     text = f"{kind}, {inputs} -> {hidden}, head: {head}{', states given' if states else ''}"

@@ -20,8 +20,9 @@ from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm, prove
 from hwgen.frontend import load
 from hwgen.integer import IntegerCell, IntegerGate, accumulate_range, certificate, to_json
-from hwgen.layers import Gate, LstmLayer, QuantizedTensor
+from hwgen.layers import Activation, Gate, LstmLayer, QuantizedTensor, QuantizeLayer, Requantization, Wire
 from hwgen.lowering import lower, lower_cell
+from hwgen.lowering.head import lower_quantize
 from hwgen.network import Network
 from hwgen.quantizer import FloatArray, IntArray, IntegerType, Quantizer, RoundingMode
 from hwgen.step import StepFunction
@@ -500,3 +501,17 @@ def test_different_scales_of_input_and_hidden_products_are_refused() -> None:
     layer = replace(layer, gates=(replace(gate, hidden_weight=doubled), *layer.gates[1:]))
     with pytest.raises(UnsupportedError, match="input gate, row 0: the input product has scale .* must be equal"):
         lower_cell(layer)
+
+
+@pytest.mark.parametrize("activation", Activation)
+@pytest.mark.parametrize("zero", [0, 5])
+def test_binary_codes_are_signs(activation: Activation, zero: int) -> None:
+    """Quantizers of {-1, +1} have no code between: 0 belongs to +1."""
+    source = Wire("a", 1, False, Quantizer((0.25,), (zero,), IntegerType(8, True)))
+    layer = QuantizeLayer(
+        "b", source, Requantization(activation, Quantizer((1.0,), (0,), IntegerType(1, True, bipolar=True)))
+    )
+    codes = np.arange(-128, 128)[:, np.newaxis]
+    expected = layer.evaluate({"a": source.decode(codes)})["b"]
+    np.testing.assert_array_equal(lower_quantize(layer).run({"a": codes})["b"], expected)
+    assert set(np.unique(expected)) <= {-1.0, 1.0}

@@ -255,13 +255,6 @@ def test_what_is_not_read_is_named_where_it_stands(tmp_path: Path) -> None:
         hwgen.load(tmp_path / "model.onnx")
 
 
-def test_hardware_of_several_layers_is_refused_for_now(tmp_path: Path) -> None:
-    export("two layers", tmp_path / "model.onnx")
-    network = hwgen.load(tmp_path / "model.onnx")
-    with pytest.raises(UnsupportedError, match=r"'model' has 2 layers \(Lstm, Lstm\): hwgen runs it"):
-        hwgen.schedule(network)
-
-
 def test_a_step_that_is_not_there_is_refused(tmp_path: Path) -> None:
     export("a step from the first", tmp_path / "model.onnx")
     network = hwgen.load(tmp_path / "model.onnx")

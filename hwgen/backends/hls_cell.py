@@ -15,7 +15,7 @@ from hwgen.schedule import RUN_AHEAD, Schedule, signed
 
 def cell_context(design: Schedule) -> dict[str, object]:
     """What parameters.hpp.jinja, weights.hpp.jinja and the parts of a cell print."""
-    cell = design.cell
+    cell = design.lstm
     input_sums, totals = signed(design.input_product.sums), signed(design.hidden_product.sums)
     ports = (*design.inputs, *design.outputs)
     beats = {"h0": "hidden_beat", "c0": "cell_beat", "y": "hidden_beat", "h_n": "hidden_beat", "c_n": "cell_beat"}

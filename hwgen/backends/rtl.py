@@ -11,12 +11,13 @@ from hwgen.backends.naming import comment, top_name
 from hwgen.backends.rtl_head import dense_files, map_files
 from hwgen.backends.rtl_network import network_context
 from hwgen.backends.rtl_template import bias_file, environment, weight_file
-from hwgen.backends.rtl_unit import UnitBuilder
+from hwgen.backends.rtl_unit import unit_builder
 from hwgen.backends.sv import constant, index_bits, literal
 from hwgen.dataflow import CellNode, DenseNode, Design, MapNode
+from hwgen.integer import IntegerCell
 from hwgen.mapping import code_bits, weight_bits
-from hwgen.quantizer import IntArray
-from hwgen.rtl_timing import Registers, Timeline, registers_for, timeline
+from hwgen.quantizer import IntArray, IntegerType
+from hwgen.rtl_timing import LstmTimeline, Registers, Timeline, registers_for, timeline
 from hwgen.schedule import Port, Schedule
 
 
@@ -60,7 +61,7 @@ def generate(design: Design, origin: str, registers: Registers | None = None) ->
 
 def _cell(design: Schedule, times: Timeline, whole: dict[str, Any], folder: str) -> dict[str, str]:
     """The modules of a recurrent layer, and its memories in a folder."""
-    unit = UnitBuilder(design, times, folder)
+    unit = unit_builder(times, folder)
     unit.build()
     context, templates = whole | _context(design, times) | unit.context() | {"folder": folder}, environment()
     files = _memories(design, folder) | unit.files()
@@ -79,9 +80,16 @@ def _context(design: Schedule, times: Timeline) -> dict[str, object]:
     inputs, hidden = design.input_product, design.hidden_product
     ports = {port.name: port for port in (*design.inputs, *design.outputs)}
     places, chain = taps(times)
-    return {
+    initial: list[tuple[str, IntArray | None, IntegerType]] = [("h0", cell.initial_hidden, cell.hidden)]
+    parts: dict[str, object] = {}
+    if isinstance(cell, IntegerCell):
+        initial.append(("c0", cell.initial_cell, cell.cell))
+        parts["cell_bits"] = code_bits(cell.cell)
+    given = [f"{name}_available" for name, codes, _ in initial if codes is None]
+    return parts | {
         "top": top_name(design),
-        "layer": comment(design.cell.name),
+        "layer": comment(cell.name),
+        "lstm": isinstance(cell, IntegerCell),
         "design": design,
         "cell": cell,
         "times": times,
@@ -94,7 +102,6 @@ def _context(design: Schedule, times: Timeline) -> dict[str, object]:
         "total_bits": mapping.total_bits(design),
         "input_bits": code_bits(cell.input),
         "hidden_bits": code_bits(cell.hidden),
-        "cell_bits": code_bits(cell.cell),
         "input_weight_bits": weight_bits(inputs),
         "hidden_weight_bits": weight_bits(hidden),
         "input_dsp": int(mapping.product_in_dsp(inputs, code_bits(cell.input), mapping.sum_bits(design))),
@@ -108,27 +115,33 @@ def _context(design: Schedule, times: Timeline) -> dict[str, object]:
         "place_bits": index_bits(times.groups) + 3,
         "read_bits": index_bits(times.column_tiles) + 2,
         "last": {"tile": times.tiles - 1, "group": times.groups - 1, "part": times.parts - 1},
-        "initial": [
-            _initial(name, codes, code_bits(kind))
-            for name, codes, kind in (
-                ("h0", cell.initial_hidden, cell.hidden),
-                ("c0", cell.initial_cell, cell.cell),
-            )
-        ],
+        "initial": [_initial(name, codes, code_bits(kind)) for name, codes, kind in initial],
+        # What the first step of a sequence waits for.
+        "loaded": given if cell.initial_hidden is None else ["1'b1", *given],
         "time_text": (
             f"A time step takes {times.period} cycles: {times.tiles} tiles and a depth of {times.depth} ("
             + ", ".join(f"{name} {cycles}" for name, cycles in times.breakdown.items() if cycles)
             + ")."
         ),
-        "unit_text": (
-            "One hidden unit of those that work side by side: from the totals of its gates to its new cell and hidden "
-            "state.  Every value has a fixed cycle, counted from the totals of the last gates: the old cell state is "
-            f"taken at {times.kept}, the new one is there at {times.cell}, the hidden state at {times.hidden}.  "
-            "certificate.json says what was checked about each step function."
-        ),
+        "unit_text": _unit_text(times),
         "taps": places,
         "chain": chain,
     }
+
+
+def _unit_text(times: Timeline) -> str:
+    if isinstance(times, LstmTimeline):
+        what = (
+            "One hidden unit of those that work side by side: from the totals of its gates to its new cell and hidden "
+            "state.  Every value has a fixed cycle, counted from the totals of the last gates: the old cell state is "
+            f"taken at {times.kept}, the new one is there at {times.cell}, the hidden state at {times.hidden}.  "
+        )
+    else:
+        what = (
+            "One hidden unit of those that work side by side: from the total of its gate to its new hidden state, "
+            f"which is there {times.hidden} cycles after the total.  "
+        )
+    return what + "certificate.json says what was checked about each step function."
 
 
 def _lane(port: Port) -> dict[str, int]:
@@ -148,10 +161,7 @@ def taps(times: Timeline) -> tuple[dict[str, str], list[dict[str, Any]]]:
     needed = {
         "constants": times.total - 1,
         "totals": times.total,
-        "cell_read": times.total + times.kept - 1,
-        "cell_use": times.total + times.kept,
-        "cell": times.total + times.cell,
-        "hidden": times.total + times.hidden,
+        **{name: times.total + time for name, time in times.places.items()},
     }
     names: dict[int, str] = {}
     chain: list[dict[str, Any]] = []

@@ -28,13 +28,16 @@ _CLOCK = (("clk_i", "clk"), ("rst_ni", "rst_n"))
 
 def network_context(design: Dataflow) -> dict[str, object]:
     """What network.sv.jinja prints."""
+    nodes = [_instance(design, node) for node in design.nodes]
     return {
         "streams": design.streams,
         "instances": [
             *(_input(edge) for edge in design.input_edges),
-            *(_instance(design, node) for node in design.nodes),
+            *nodes,
             *(_output(edge) for edge in design.output_edges),
         ],
+        # Recurrent layers have a register for their reset: what consists of them alone needs none.
+        "has_reset": any(signal == "rst_n" for node in nodes for _, signal in node.ports),
         "input_edges": design.input_edges,
         "output_edges": design.output_edges,
         "copies": list(_copies(design)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified, choose
-from hwgen.integer import Interval, accumulate_range
+from hwgen.integer import IntegerRnn, Interval, accumulate_range
 from hwgen.integer_network import ArgmaxStage, DenseStage, RnnStage, StepStage
 from hwgen.layers import Activation, ArgmaxLayer, DenseLayer, QuantizeLayer, RnnLayer
 from hwgen.lowering.cell import (
@@ -27,18 +27,19 @@ from hwgen.step import linear_step
 
 def lower_rnn(layer: RnnLayer) -> RnnStage:
     """A plain RNN: one gate, whose code is the hidden state."""
-    sequence, hidden = (wire.name for wire in layer.wires)
-    return RnnStage(
+    cell = IntegerRnn(
         name=layer.name,
+        input_size=layer.input_size,
+        hidden_size=layer.hidden_size,
         gate=lower_gate(layer, layer.gate),
         input=layer.input.codes,
         hidden=layer.output.codes,
-        initial_codes=layer.initial_hidden.codes,
+        initial_hidden=layer.initial_hidden.codes,
         reverse=layer.reverse,
-        source=layer.source,
-        initial_hidden=layer.initial_hidden.source,
-        wires=(sequence, hidden),
     )
+    cell.verify()
+    sequence, hidden = (wire.name for wire in layer.wires)
+    return RnnStage(cell, layer.source, layer.initial_hidden.source, (sequence, hidden))
 
 
 def dense_units(layer: DenseLayer) -> list[Fraction]:

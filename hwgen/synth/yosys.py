@@ -33,7 +33,13 @@ _SYNTHESIS = {
 }
 _UNITS = (
     *("hwgen_input_product", "hwgen_matvec", "hwgen_rom", "hwgen_sums_buffer", "hwgen_recurrence_control"),
-    *("hwgen_state_memory", "hwgen_initial_state", "hwgen_axis_output", "hwgen_sequence_reverse"),
+    *(
+        "hwgen_state_memory",
+        "hwgen_hidden_memory",
+        "hwgen_initial_state",
+        "hwgen_axis_output",
+        "hwgen_sequence_reverse",
+    ),
 )
 # LUTs that a cell takes: on 7 series and UltraScale(+) memories of LUTs count as many as they occupy.
 _LUTS = {

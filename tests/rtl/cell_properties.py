@@ -10,7 +10,7 @@ from proofs import Property, counted, literal
 from hwgen.backends.naming import top_name
 from hwgen.integer import IntegerCell, Product
 from hwgen.mapping import code_bits
-from hwgen.rtl_timing import Timeline, timeline
+from hwgen.rtl_timing import LstmTimeline, Timeline, timeline
 from hwgen.schedule import Schedule, signed
 
 
@@ -36,7 +36,8 @@ def cell_property(name: str, design: Schedule, unit: str, lane: int = 0) -> Prop
 
     ``unit`` is the text of the generated module.
     """
-    cell, times = design.cell, timeline(design)
+    cell, times = design.lstm, timeline(design)
+    assert isinstance(times, LstmTimeline)
     total_bits = max(signed(design.hidden_product.sums).bits, signed(design.input_product.sums).bits)
     cell_bits, hidden_bits = code_bits(cell.cell), code_bits(cell.hidden)
     lanes = min(design.hidden_product.pe, len(cell.gates))

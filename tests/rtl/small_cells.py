@@ -46,7 +46,7 @@ class CellCase:
     def schedule(self) -> Schedule:
         network = self.network()
         design = schedule(network, clock_mhz=self.clock, folding=Folding(*self.folding))
-        cell = design.cell
+        cell = design.lstm
         if self.separate:
             pairs = zip(network.layer.gates, cell.gates, strict=True)
             cell = replace(cell, gates=tuple(_separate(network.layer, gate, lowered) for gate, lowered in pairs))

@@ -197,13 +197,13 @@ def _cell_step(at: Scope, cell: IntegerCell, x: str, h: str, c: str) -> tuple[st
 
 
 def _rnn(at: Scope, stage: RnnStage, codes: dict[str, str]) -> dict[str, str]:
-    x, units = codes[stage.source], len(stage.gate.bias)
+    cell, x = stage.cell, codes[stage.source]
     given = None if stage.initial_hidden is None else codes[stage.initial_hidden]
-    initial = {"h": _initial(at, "h", given, stage.initial_codes, x)}
+    initial = {"h": _initial(at, "h", given, cell.initial_hidden, x)}
 
     def body(inner: Scope, x: str, state: dict[str, str]) -> dict[str, str]:
         real = inner.real(x, "x_real"), inner.real(state["h"], "h_real")
-        return {"h": _gate(inner, stage.gate, stage.input, stage.hidden, *real)}
+        return {"h": _gate(inner, cell.gate, cell.input, cell.hidden, *real)}
 
-    results = _scan(at, x, stage.gate.input_weights.shape[1], units, initial, stage.reverse, body)
+    results = _scan(at, x, cell.input_size, cell.hidden_size, initial, cell.reverse, body)
     return dict(zip(stage.wires, results, strict=True))

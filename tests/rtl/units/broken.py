@@ -52,6 +52,8 @@ ERRORS = (
     ("recurrence_control", "WaitBits'(Tiles - 1) :", "WaitBits'(Period - 1) :"),
     ("recurrence_control", "copy_q <= ~copy_q", "copy_q <= 1'b1"),
     ("recurrence_control", "(!next_initial_q || initial_ready_i)", "1'b1"),
+    ("hidden_memory", "if (hidden_write_copy_i)", "if (hidden_read_copy_i)"),
+    ("hidden_memory", "columns[2*i*ColumnWidth +:", "columns[2*(ColumnTiles-1-i)*ColumnWidth +:"),
     (
         "state_memory",
         "column = {hidden_read_column_i, hidden_read_copy_i}",

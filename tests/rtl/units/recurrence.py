@@ -275,8 +275,8 @@ class RecurrenceControl(Bench):
         return not self.steps and self.last is None
 
 
-class StateMemory(Bench):
-    unit = "hwgen_state_memory"
+class HiddenMemory(Bench):
+    unit = "hwgen_hidden_memory"
     clocks = ("clk_i",)
 
     @property
@@ -285,38 +285,31 @@ class StateMemory(Bench):
 
     @property
     def inputs(self) -> Mapping[str, int]:
-        group = index_bits(self["Groups"])
         return {
             "hidden_write_i": 1,
             "hidden_write_copy_i": 1,
-            "hidden_write_group_i": group,
+            "hidden_write_group_i": index_bits(self["Groups"]),
             "hidden_i": self["Units"] * self["HiddenBits"],
             "hidden_read_copy_i": 1,
             "hidden_read_column_i": index_bits(self.column_tiles),
-            "cell_write_i": 1,
-            "cell_write_group_i": group,
-            "cell_i": self["Units"] * self["CellBits"],
-            "cell_read_group_i": group,
         }
 
     @property
     def outputs(self) -> Mapping[str, int]:
-        return {"hidden_o": self["Simd"] * self["HiddenBits"], "cell_o": self["Units"] * self["CellBits"]}
+        return {"hidden_o": self["Simd"] * self["HiddenBits"]}
 
     def restart(self) -> None:
         # Nothing is known before it is written.
         self.hidden: list[list[int | None]] = [[None] * (self["Units"] * self["Groups"]) for _ in range(2)]
-        self.cells: list[int | None] = [None] * self["Groups"]
-        self.read: int | None = None
 
     def drive(self) -> Signals:
         inputs = {port: self.word(bits) for port, bits in self.inputs.items()}
-        for port in ("hidden_write_group_i", "cell_write_group_i", "cell_read_group_i"):
-            inputs[port] = self.rng.randrange(self["Groups"])
-        inputs["hidden_read_column_i"] = self.rng.randrange(self.column_tiles)
-        for port in ("hidden_write_i", "cell_write_i"):
-            inputs[port] = int(self.busy())
-        return inputs
+        for port in inputs:
+            if port.endswith("_group_i"):
+                inputs[port] = self.rng.randrange(self["Groups"])
+            elif port.endswith("_write_i"):
+                inputs[port] = int(self.busy())
+        return inputs | {"hidden_read_column_i": self.rng.randrange(self.column_tiles)}
 
     def observe(self, inputs: Signals, outputs: Signals) -> None:
         first = inputs["hidden_read_column_i"] * self["Simd"]
@@ -324,13 +317,35 @@ class StateMemory(Bench):
         got = unpack(outputs["hidden_o"], self["HiddenBits"], self["Simd"])
         known = [code if code is not None else shown for code, shown in zip(codes, got, strict=True)]
         self.same("hidden_o", outputs["hidden_o"], pack(known, self["HiddenBits"]))
-        if self.read is not None:
-            self.same("cell_o", outputs["cell_o"], self.read)
-        self.read = self.cells[inputs["cell_read_group_i"]]
         if inputs["hidden_write_i"]:
             first = inputs["hidden_write_group_i"] * self["Units"]
             written = unpack(inputs["hidden_i"], self["HiddenBits"], self["Units"])
             self.hidden[inputs["hidden_write_copy_i"]][first : first + self["Units"]] = written
+
+
+class StateMemory(HiddenMemory):
+    unit = "hwgen_state_memory"
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        group = index_bits(self["Groups"])
+        cell = {"cell_write_group_i": group, "cell_i": self["Units"] * self["CellBits"], "cell_read_group_i": group}
+        return {**super().inputs, "cell_write_i": 1, **cell}
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {**super().outputs, "cell_o": self["Units"] * self["CellBits"]}
+
+    def restart(self) -> None:
+        super().restart()
+        self.cells: list[int | None] = [None] * self["Groups"]
+        self.read: int | None = None
+
+    def observe(self, inputs: Signals, outputs: Signals) -> None:
+        super().observe(inputs, outputs)
+        if self.read is not None:
+            self.same("cell_o", outputs["cell_o"], self.read)
+        self.read = self.cells[inputs["cell_read_group_i"]]
         if inputs["cell_write_i"]:
             self.cells[inputs["cell_write_group_i"]] = inputs["cell_i"]
 
@@ -393,15 +408,17 @@ def benches() -> list[Bench]:
             (1, 1, 6, 9, 1),
         )
     ]
-    states = [
-        StateMemory(Units=units, Groups=groups, Simd=simd, HiddenBits=hidden, CellBits=cell)
-        for units, groups, simd, hidden, cell in (
-            (1, 1, 1, 1, 1),
-            (1, 5, 1, 8, 12),
-            (4, 1, 2, 8, 8),
-            (2, 6, 4, 5, 9),
-            (1, 20, 20, 8, 16),
-            (3, 4, 2, 2, 3),
-        )
+    states = (
+        (1, 1, 1, 1, 1),
+        (1, 5, 1, 8, 12),
+        (4, 1, 2, 8, 8),
+        (2, 6, 4, 5, 9),
+        (1, 20, 20, 8, 16),
+        (3, 4, 2, 2, 3),
+    )
+    memories = [
+        memory(Units=units, Groups=groups, Simd=simd, HiddenBits=hidden, **more)
+        for units, groups, simd, hidden, cell in states
+        for memory, more in ((HiddenMemory, {}), (StateMemory, {"CellBits": cell}))
     ]
-    return [*products, *buffers, *controls, *states]
+    return [*products, *buffers, *controls, *memories]

@@ -104,6 +104,14 @@ module violations;
     .cell_write_i(t == 3), .cell_write_group_i(cell_group), .cell_i(8'd1), .cell_read_group_i(2'd0), .cell_o()
   );
 
+  // Five groups: there is no eighth.
+  logic [2:0] group;
+  assign group = violation == "no_such_group" ? 3'd7 : 3'd4;
+  hwgen_hidden_memory #(.Units(1), .Groups(5), .Simd(5)) u_hidden (
+    .clk_i(clk), .hidden_write_i(t == 2), .hidden_write_copy_i(1'b0), .hidden_write_group_i(group), .hidden_i(8'd1),
+    .hidden_read_copy_i(1'b0), .hidden_read_column_i(1'b0), .hidden_o()
+  );
+
   // A sequencer that does not wait between its steps of four tiles: one that does cannot be made to break its promise.
   logic never_waits;
   assign never_waits = violation == "step_within_step" && t >= 0;
