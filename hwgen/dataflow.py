@@ -16,7 +16,8 @@ from typing import Any
 from hwgen import integer
 from hwgen.forms import Certified
 from hwgen.head_design import DenseDesign, MapDesign
-from hwgen.integer import IntegerCell, RecurrentCell
+from hwgen.integer import IntegerCell
+from hwgen.integer_cells import IntegerGru, RecurrentCell
 from hwgen.integer_network import ArgmaxStage, DenseStage, IntegerNetwork, SelectStage, StepStage
 from hwgen.network import Network
 from hwgen.quantizer import IntegerType
@@ -320,8 +321,9 @@ def integer_json(design: Design) -> str:
     stages: list[dict[str, Any]] = []
     for node in design.nodes:
         if isinstance(node, CellNode):
-            kind = "cell" if isinstance(node.design.cell, IntegerCell) else "rnn"
-            stages.append({"node": node.name, "kind": kind, **json.loads(integer.to_json(node.design.cell))})
+            cell = node.design.cell
+            kind = "cell" if isinstance(cell, IntegerCell) else "gru" if isinstance(cell, IntegerGru) else "rnn"
+            stages.append({"node": node.name, "kind": kind, **json.loads(integer.to_json(cell))})
         elif isinstance(node, DenseNode):
             stage = node.stage
             total = [stage.total.lo, stage.total.hi]

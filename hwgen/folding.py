@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hwgen.errors import ConfigError
 from hwgen.forms import Certified, latency
-from hwgen.integer import IntegerRnn, RecurrentCell
+from hwgen.integer_cells import IntegerGru, IntegerRnn, RecurrentCell
 
 # Multipliers that a design may take when no rate is asked for: what a small device has to spare.
 DEFAULT_MULTIPLIERS = 64
@@ -74,7 +74,7 @@ def legal_hidden_pe(gates: int, hidden_size: int) -> list[int]:
 
 def check_folding(cell: RecurrentCell, folding: Folding) -> None:
     """Raise ConfigError, with the nearest legal values, if the folding does not fit the cell."""
-    gates, h, i = len(cell.gates), cell.hidden_size, cell.input_size
+    gates, h, i = len(cell.rows), cell.hidden_size, cell.input_size
     for name, value, legal, rule in (
         ("input.pe", folding.input_pe, divisors(gates * h), f"divide the {gates * h} gate rows"),
         ("input.simd", folding.input_simd, divisors(i), f"divide the {i} inputs"),
@@ -100,16 +100,20 @@ def recurrence_depth(cell: RecurrentCell, simd: int) -> int:
     """Cycles from the last tile of a step to its last new state, estimated from the latency of each stage.
 
     Weight read and product 2, adder tree and accumulation, the gate's step functions; of an LSTM product and step of
-    both cell terms side by side, their sum, tanh, product and step of the output; write back.
+    both cell terms side by side, their sum, tanh, product and step of the output; of a GRU product and step of the
+    reset gate, the sum, tanh, product and step of the candidate, the sum with what is kept; write back.
     """
 
     def of(certified: Certified) -> int:
         return latency(certified.form)
 
-    gates = max(sum(of(certified) for certified in gate.steps) for gate in cell.gates)
+    gates = max(sum(of(certified) for certified in gate.steps) for gate in cell.rows)
     sums = 2 + math.ceil(math.log2(simd)) + 1
     if isinstance(cell, IntegerRnn):
         return sums + gates + 1
+    if isinstance(cell, IntegerGru):
+        candidate = 1 + of(cell.reset_product.requantize) + of(cell.new_sum) + of(cell.tanh)
+        return sums + gates + candidate + 1 + of(cell.new_product.requantize) + of(cell.hidden_sum) + 1
     terms = 1 + max(of(cell.forget_product.requantize), of(cell.input_product.requantize))
     tail = of(cell.cell_sum) + of(cell.cell_tanh) + 1 + of(cell.output_product.requantize)
     return sums + gates + terms + tail + 1
@@ -117,7 +121,7 @@ def recurrence_depth(cell: RecurrentCell, simd: int) -> int:
 
 def step_cycles(cell: RecurrentCell, folding: Folding) -> int:
     """Estimated cycles from one time step to the next of the recurrence alone."""
-    tiles = len(cell.gates) * cell.hidden_size**2 // (folding.hidden_pe * folding.hidden_simd)
+    tiles = len(cell.rows) * cell.hidden_size**2 // (folding.hidden_pe * folding.hidden_simd)
     return tiles + recurrence_depth(cell, folding.hidden_simd)
 
 
@@ -130,7 +134,7 @@ def budget(cell: RecurrentCell, clock_mhz: float, steps_per_second: float) -> in
     if not steps_per_second > 0:
         raise ConfigError(f"--steps-per-second must be positive, not {steps_per_second:g}")
     cycles = int(clock_mhz * 1e6 / steps_per_second)
-    gates, h = len(cell.gates), cell.hidden_size
+    gates, h = len(cell.rows), cell.hidden_size
     best = min(
         gates * h * h // (pe * simd) + recurrence_depth(cell, simd)
         for pe, simd in _foldings(legal_hidden_pe(gates, h), divisors(h))
@@ -149,7 +153,7 @@ def derive_folding(cell: RecurrentCell, cycles: int | None) -> Folding:
 
     ``budget`` checks that the cell can keep to them; without a number a small balanced design is taken.
     """
-    gates, h, i = len(cell.gates), cell.hidden_size, cell.input_size
+    gates, h, i = len(cell.rows), cell.hidden_size, cell.input_size
     hidden = list(_foldings(legal_hidden_pe(gates, h), divisors(h)))
 
     def hidden_cycles(pe: int, simd: int) -> int:

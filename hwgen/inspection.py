@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hwgen.dataflow import Design
 from hwgen.errors import printable
-from hwgen.integer import IntegerGate, Interval
+from hwgen.integer import Interval
 from hwgen.integer_network import DenseStage, GruStage, IntegerNetwork, RecurrentStage, Stage
 from hwgen.layers import (
     ArgmaxLayer,
@@ -103,18 +103,11 @@ def _sizes(layer: Layer) -> dict[str, int]:
 def _weights(stage: Stage) -> dict[str, int]:
     if isinstance(stage, DenseStage):
         return {"weights": stage.weights.size, "weight_bits": stage.weights.size * stage.weight.bits}
-    gates = _gates(stage)
+    gates = stage.cell.gates if isinstance(stage, RecurrentStage) else ()
     sizes = [(gate.input_weights.size + gate.hidden_weights.size, gate.weight.bits) for gate in gates]
     if isinstance(stage, GruStage):
-        sizes += [(part.weights.size, part.weight.bits) for part in (stage.new_input, stage.new_hidden)]
+        sizes += [(part.weights.size, part.weight.bits) for part in (stage.cell.new_input, stage.cell.new_hidden)]
     return {"weights": sum(size for size, _ in sizes), "weight_bits": sum(size * bits for size, bits in sizes)}
-
-
-def _gates(stage: Stage) -> tuple[IntegerGate, ...]:
-    """The gates that add an input and a hidden product."""
-    if isinstance(stage, GruStage):
-        return stage.gates
-    return stage.cell.gates if isinstance(stage, RecurrentStage) else ()
 
 
 def _quantizers(layer: Layer) -> list[tuple[str, Quantizer]]:
@@ -180,7 +173,7 @@ def _accumulators(stage: Stage) -> list[dict[str, Any]]:
         return [_sum("sum", stage.total)]
     sums = []
     if isinstance(stage, GruStage):
-        parts = ("new gate, input", stage.new_input), ("new gate, hidden", stage.new_hidden)
+        parts = ("new gate, input", stage.cell.new_input), ("new gate, hidden", stage.cell.new_hidden)
         sums = [_sum(name, part.total) for name, part in parts]
     return [
         {
@@ -190,7 +183,7 @@ def _accumulators(stage: Stage) -> list[dict[str, Any]]:
             "bits": gate.total.type.bits,
             "bound": gate.bound,
         }
-        for gate in _gates(stage)
+        for gate in (stage.cell.gates if isinstance(stage, RecurrentStage) else ())
     ] + sums
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -77,6 +78,25 @@ class IntegerGate:
 
 
 @dataclass(frozen=True)
+class IntegerSum:
+    """step(weights a + bias) for raw codes a: one product with a matrix [H, n], requantized.
+
+    ``weights`` have their zero points subtracted; ``weight`` is the type that holds them, ``total`` the exact range of
+    the sums.
+    """
+
+    weights: IntArray
+    bias: IntArray
+    weight: IntegerType
+    total: Interval
+    step: Certified
+
+    def evaluate(self, codes: IntArray) -> IntArray:
+        """Codes [..., n] to codes [..., H]."""
+        return self.step.form.evaluate(dot(codes, self.weights) + self.bias)
+
+
+@dataclass(frozen=True)
 class Product:
     """step((a - left_zero) * (b - right_zero)): the product of two codes, requantized."""
 
@@ -87,6 +107,42 @@ class Product:
     def evaluate(self, left: IntArray, right: IntArray) -> IntArray:
         """Codes of the product, elementwise."""
         return self.requantize.form.evaluate((left - self.left_zero) * (right - self.right_zero))
+
+
+class Cell(Protocol):
+    """What all recurrent cells have: one layer in one direction, in codes.
+
+    Initial states are codes [H], or None where the user gives them.
+    """
+
+    @property
+    def name(self) -> str:
+        """That of its layer."""
+
+    @property
+    def input_size(self) -> int:
+        """Inputs."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Hidden units."""
+
+    @property
+    def reverse(self) -> bool:
+        """Whether it takes the steps from the last to the first."""
+
+    @property
+    def gates(self) -> tuple[IntegerGate, ...]:
+        """Gates that add an input and a hidden product."""
+
+    def steps(self) -> Iterator[tuple[str, Certified]]:
+        """Every step function of the cell, with its place."""
+
+    def products(self) -> Iterator[tuple[str, Product]]:
+        """The products of two codes, each with its name."""
+
+    def facts(self) -> dict[str, object]:
+        """What it has beyond gates, products and steps, as plain data."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +198,8 @@ class IntegerCell:
 
         Returns the hidden codes in time order [T, batch, H], the last hidden and the last cell codes [batch, H].
         """
-        h = np.broadcast_to(_given(h0, self.initial_hidden), (x.shape[1], self.hidden_size))
-        c = np.broadcast_to(_given(c0, self.initial_cell), (x.shape[1], self.hidden_size))
+        h = np.broadcast_to(given(h0, self.initial_hidden), (x.shape[1], self.hidden_size))
+        c = np.broadcast_to(given(c0, self.initial_cell), (x.shape[1], self.hidden_size))
         sequence = np.empty((*x.shape[:2], self.hidden_size), np.int64)
         for t in reversed(range(len(x))) if self.reverse else range(len(x)):
             h, c = self.step(self.project(x[t]), h, c)
@@ -161,63 +217,32 @@ class IntegerCell:
         yield self.cell_tanh.step.name, self.cell_tanh
         yield self.output_product.requantize.step.name, self.output_product.requantize
 
-    def verify(self) -> None:
-        """Check shapes, ranges and proofs; raises AssertionError."""
-        _verify(self)
-
-
-@dataclass(frozen=True)
-class IntegerRnn:
-    """One layer of a plain RNN in one direction, in codes: the code of its one gate is the hidden state.
-
-    Initial states are codes [H], or None where the user gives them.
-    """
-
-    name: str
-    input_size: int
-    hidden_size: int
-    gate: IntegerGate
-    input: IntegerType
-    hidden: IntegerType
-    initial_hidden: IntArray | None
-    reverse: bool = False
-
     @property
-    def gates(self) -> tuple[IntegerGate]:
-        """Its gates, as other cells have several."""
-        return (self.gate,)
+    def rows(self) -> tuple[IntegerGate, ...]:
+        """What each hidden unit has in both matrices."""
+        return self.gates
 
-    def step(self, x: IntArray, h: IntArray) -> IntArray:
-        """One time step: x is [batch, I], h is [batch, H]; returns the next h."""
-        return self.gate.activate(dot(x, self.gate.input_weights) + self.gate.bias + dot(h, self.gate.hidden_weights))
+    def products(self) -> Iterator[tuple[str, Product]]:
+        """The products of two codes, each with its name."""
+        yield "forget", self.forget_product
+        yield "input", self.input_product
+        yield "output", self.output_product
 
-    def run(self, x: IntArray, h0: IntArray | None = None) -> tuple[IntArray, IntArray]:
-        """A whole batch of sequences of equal length: x [T, batch, I] codes.
-
-        Returns the hidden codes in time order [T, batch, H], and the last hidden codes [batch, H].
-        """
-        h = np.broadcast_to(_given(h0, self.initial_hidden), (x.shape[1], self.hidden_size))
-        sequence = np.empty((*x.shape[:2], self.hidden_size), np.int64)
-        for t in reversed(range(len(x))) if self.reverse else range(len(x)):
-            h = sequence[t] = self.step(x[t], h)
-        return sequence, h
-
-    def steps(self) -> Iterator[tuple[str, Certified]]:
-        """Every step function of the cell, with its place."""
-        return ((certified.step.name, certified) for certified in self.gate.steps)
+    def facts(self) -> dict[str, object]:
+        """What it has beyond gates, products and steps, as plain data."""
+        return {
+            "coupled_one": self.coupled_one,
+            "types": {"input": str(self.input), "hidden": str(self.hidden), "cell": str(self.cell)},
+            "initial_hidden": listed(self.initial_hidden),
+            "initial_cell": listed(self.initial_cell),
+        }
 
     def verify(self) -> None:
         """Check shapes, ranges and proofs; raises AssertionError."""
-        _verify(self)
-        reached = self.gate.steps[-1].step
-        assert self.hidden.lo <= reached.first, f"{self.name}: a hidden code is below its type"
-        assert reached.last <= self.hidden.hi, f"{self.name}: a hidden code is above its type"
+        verify_cell(self)
 
 
-RecurrentCell = IntegerCell | IntegerRnn
-
-
-def _verify(cell: RecurrentCell) -> None:
+def verify_cell(cell: Cell) -> None:
     """Check shapes, ranges and proofs of the gates and step functions of a cell; raises AssertionError."""
     h, i = cell.hidden_size, cell.input_size
     for gate in cell.gates:
@@ -250,13 +275,14 @@ def dot(x: IntArray, weights: IntArray) -> IntArray:
     return product.astype(np.int64)
 
 
-def _given(state: IntArray | None, initial: IntArray | None) -> IntArray:
+def given(state: IntArray | None, initial: IntArray | None) -> IntArray:
+    """The state that the user gives, or else that of the model; raises ValueError where there is neither."""
     if state is None and initial is None:
         raise ValueError("the initial state is a graph input and must be given")
     return initial if state is None else state  # type: ignore[return-value]
 
 
-def certificate(cell: RecurrentCell) -> dict[str, object]:
+def certificate(cell: Cell) -> dict[str, object]:
     """What is proven about every step function and accumulator of a cell, as plain data for certificate.json."""
     return certificate_of(list(cell.steps()), {gate.name: gate for gate in cell.gates})
 
@@ -303,50 +329,38 @@ def form_parameters(certified: Certified) -> dict[str, object]:
     return {"table": form.table.tolist()}
 
 
-def to_json(cell: RecurrentCell) -> str:
+def to_json(cell: Cell) -> str:
     """The whole integer model as JSON: weights, biases, ranges, and every step function with its form."""
     data: dict[str, object] = {
         "name": cell.name,
         "input_size": cell.input_size,
         "hidden_size": cell.hidden_size,
         "reverse": cell.reverse,
+        **cell.facts(),
+        "gates": [
+            {
+                "name": gate.name,
+                "weight": str(gate.weight),
+                "input_weights": gate.input_weights.tolist(),
+                "hidden_weights": gate.hidden_weights.tolist(),
+                "bias": gate.bias.tolist(),
+                "total": [gate.total.lo, gate.total.hi],
+                "exactness": gate.exactness,
+                "bound_lsb": gate.bound,
+                "steps": [certified.step.name for certified in gate.steps],
+            }
+            for gate in cell.gates
+        ],
     }
-    types = {"input": str(cell.input), "hidden": str(cell.hidden)}
-    if isinstance(cell, IntegerCell):
-        data |= {
-            "coupled_one": cell.coupled_one,
-            "types": types | {"cell": str(cell.cell)},
-            "initial_hidden": _listed(cell.initial_hidden),
-            "initial_cell": _listed(cell.initial_cell),
-        }
-    else:
-        data |= {"types": types, "initial_hidden": _listed(cell.initial_hidden)}
-    data["gates"] = [
-        {
-            "name": gate.name,
-            "weight": str(gate.weight),
-            "input_weights": gate.input_weights.tolist(),
-            "hidden_weights": gate.hidden_weights.tolist(),
-            "bias": gate.bias.tolist(),
-            "total": [gate.total.lo, gate.total.hi],
-            "exactness": gate.exactness,
-            "bound_lsb": gate.bound,
-            "steps": [certified.step.name for certified in gate.steps],
-        }
-        for gate in cell.gates
-    ]
-    if isinstance(cell, IntegerCell):
+    if products := dict(cell.products()):
         data["products"] = {
             name: {"left_zero": product.left_zero, "right_zero": product.right_zero}
-            for name, product in (
-                ("forget", cell.forget_product),
-                ("input", cell.input_product),
-                ("output", cell.output_product),
-            )
+            for name, product in products.items()
         }
     data["steps"] = [_certificate_entry(name, certified) for name, certified in cell.steps()]
     return json.dumps(data, indent=1)
 
 
-def _listed(values: IntArray | None) -> list[int] | None:
+def listed(values: IntArray | None) -> list[int] | None:
+    """Codes as plain data."""
     return None if values is None else [int(value) for value in values]

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from hwgen.forms import Certified
-from hwgen.integer import IntegerCell, IntegerGate, IntegerRnn, Interval, Product, dot
+from hwgen.integer import IntegerCell, Interval, dot
+from hwgen.integer_cells import IntegerGru, IntegerRnn
 from hwgen.quantizer import IntArray, IntegerType
 
 Codes = Mapping[str, IntArray]
+_Cell = TypeVar("_Cell", IntegerRnn, IntegerGru)
 # x [T, batch, I], h0, c0 [batch, H] or None for those of the model -> sequence [T, batch, H], last h, last c
 RunCell = Callable[[IntegerCell, IntArray, IntArray | None, IntArray | None], tuple[IntArray, IntArray, IntArray]]
 
@@ -68,10 +71,10 @@ class CellStage:
 
 
 @dataclass(frozen=True)
-class RnnStage:
-    """A plain RNN in one direction; ``wires`` are its sequence and last hidden state."""
+class _HiddenStage(Generic[_Cell]):
+    """A layer that has hidden states alone, in one direction; ``wires`` are its sequence and last hidden state."""
 
-    cell: IntegerRnn
+    cell: _Cell
     source: str
     initial_hidden: str | None
     wires: tuple[str, str]
@@ -106,111 +109,12 @@ class RnnStage:
         return dict(zip(self.wires, self.cell.run(codes[self.source], h0), strict=True))
 
 
-@dataclass(frozen=True)
-class IntegerSum:
-    """step(weights a + bias) for raw codes a: one product with a matrix [H, n], requantized.
-
-    ``weights`` have their zero points subtracted; ``weight`` is the type that holds them, ``total`` the exact range of
-    the sums.
-    """
-
-    weights: IntArray
-    bias: IntArray
-    weight: IntegerType
-    total: Interval
-    step: Certified
-
-    def evaluate(self, codes: IntArray) -> IntArray:
-        """Codes [..., n] to codes [..., H]."""
-        return self.step.form.evaluate(dot(codes, self.weights) + self.bias)
+class RnnStage(_HiddenStage[IntegerRnn]):
+    """A plain RNN."""
 
 
-@dataclass(frozen=True)
-class GruStage:
-    """A GRU in one direction; ``wires`` are its sequence and last hidden state.
-
-    The candidate is ``tanh`` of ``new_sum``, which adds ``new_input`` and the product of the reset gate with
-    ``new_hidden``.  ``one`` is the code of 1 of the update gate z, whose products with the state and, of one - z, with
-    the candidate are added by ``hidden_sum``.
-    """
-
-    name: str
-    reset: IntegerGate
-    update: IntegerGate
-    new_input: IntegerSum
-    new_hidden: IntegerSum
-    reset_product: Product
-    new_sum: Certified
-    tanh: Certified
-    one: int
-    update_product: Product
-    new_product: Product
-    hidden_sum: Certified
-    input: IntegerType
-    hidden: IntegerType
-    initial_codes: IntArray | None
-    reverse: bool
-    source: str
-    initial_hidden: str | None
-    wires: tuple[str, str]
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Names of the wires that it reads."""
-        return tuple(name for name in (self.source, self.initial_hidden) if name is not None)
-
-    @property
-    def gives(self) -> tuple[str, ...]:
-        """Names of the wires that it gives."""
-        return self.wires
-
-    @property
-    def gates(self) -> tuple[IntegerGate, IntegerGate]:
-        """The gates that add both products."""
-        return self.reset, self.update
-
-    def steps(self) -> Iterator[tuple[str, Certified]]:
-        """Its step functions."""
-        for gate in self.gates:
-            for certified in gate.steps:
-                yield certified.step.name, certified
-        for certified in (
-            self.new_input.step,
-            self.new_hidden.step,
-            self.reset_product.requantize,
-            self.new_sum,
-            self.tanh,
-            self.update_product.requantize,
-            self.new_product.requantize,
-            self.hidden_sum,
-        ):
-            yield certified.step.name, certified
-
-    def step(self, x: IntArray, h: IntArray) -> IntArray:
-        """One time step: x [batch, I] and h [batch, H] to the next h."""
-        reset, update = (
-            gate.activate(dot(x, gate.input_weights) + gate.bias + dot(h, gate.hidden_weights)) for gate in self.gates
-        )
-        product = self.reset_product.evaluate(reset, self.new_hidden.evaluate(h))
-        new = self.tanh.form.evaluate(self.new_sum.form.evaluate(self.new_input.evaluate(x) + product))
-        kept = self.update_product.evaluate(update, h)
-        added = self.new_product.evaluate(self.one - update, new)
-        return self.hidden_sum.form.evaluate(kept + added)
-
-    def run(self, codes: Codes) -> dict[str, IntArray]:
-        """Codes of its wires."""
-        x = codes[self.source]
-        shape = x.shape[1], len(self.new_input.bias)
-        h: IntArray
-        if self.initial_hidden is not None:
-            h = codes[self.initial_hidden]
-        else:
-            assert self.initial_codes is not None
-            h = np.broadcast_to(self.initial_codes, shape)
-        sequence = np.empty((len(x), *shape), np.int64)
-        for t in reversed(range(len(x))) if self.reverse else range(len(x)):
-            h = sequence[t] = self.step(x[t], h)
-        return dict(zip(self.wires, (sequence, h), strict=True))
+class GruStage(_HiddenStage[IntegerGru]):
+    """A GRU."""
 
 
 @dataclass(frozen=True)
@@ -364,8 +268,8 @@ class ArgmaxStage:
         return {self.wire: keys.argmax(axis=-1, keepdims=True).astype(np.int64)}
 
 
-RecurrentStage = CellStage | RnnStage
-Stage = RecurrentStage | GruStage | DenseStage | StepStage | ConcatStage | SelectStage | ArgmaxStage
+RecurrentStage = CellStage | RnnStage | GruStage
+Stage = RecurrentStage | DenseStage | StepStage | ConcatStage | SelectStage | ArgmaxStage
 
 
 @dataclass(frozen=True)

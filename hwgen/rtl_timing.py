@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm
-from hwgen.integer import IntegerRnn
+from hwgen.integer_cells import IntegerRnn
 from hwgen.schedule import Schedule
 
 
@@ -124,7 +124,7 @@ class Timeline(ABC):
     @cached_property
     def parts(self) -> int:
         """Rows of PE gates that make one unit, where PE is less than its gates."""
-        return max(1, len(self.design.cell.gates) // self.design.hidden_product.pe)
+        return max(1, len(self.design.cell.rows) // self.design.hidden_product.pe)
 
     @property
     def groups(self) -> int:
@@ -168,7 +168,7 @@ class Timeline(ABC):
         """Gate codes; those of earlier parts are held until the same part of the next group."""
         cell, pe = self.design.cell, self.design.hidden_product.pe
         times = {}
-        for index, gate in enumerate(cell.gates):
+        for index, gate in enumerate(cell.rows):
             part, lane = (index // pe, index % pe) if self.parts > 1 else (0, index)
             cycles = sum(latency(certified, self.registers) for certified in gate.steps)
             earlier = (self.parts - 1 - part) * self.column_tiles
@@ -379,7 +379,7 @@ class RnnTimeline(Timeline):
     @property
     def hidden(self) -> int:
         """The new hidden state is there; its register in the state memory is that of the last step function."""
-        (gate,) = self.design.cell.gates
+        (gate,) = self.design.cell.rows
         return self.gates[gate.name].begin - output_register(gate.steps[-1], self.registers)
 
     @property

@@ -14,7 +14,8 @@ from hwgen.devices import Device, device
 from hwgen.errors import ConfigError, printable
 from hwgen.folding import Folding, budget, check_folding, derive_folding, recurrence_depth
 from hwgen.forms import Certified
-from hwgen.integer import IntegerCell, Interval, RecurrentCell
+from hwgen.integer import IntegerCell, Interval
+from hwgen.integer_cells import RecurrentCell
 from hwgen.lowering import lower_cell
 from hwgen.network import Network
 from hwgen.quantizer import IntArray, IntegerType
@@ -179,7 +180,7 @@ class Schedule:
     @property
     def factors(self) -> Interval:
         """Range of the gate codes that enter the state update, the coupled forget gate included."""
-        ranges = [Interval(gate.steps[-1].step.first, gate.steps[-1].step.last) for gate in self.cell.gates]
+        ranges = [Interval(gate.steps[-1].step.first, gate.steps[-1].step.last) for gate in self.cell.rows]
         if isinstance(self.cell, IntegerCell) and self.cell.coupled_one is not None:
             ranges.append(Interval(self.cell.coupled_one - ranges[0].hi, self.cell.coupled_one - ranges[0].lo))
         return Interval(min(r.lo for r in ranges), max(r.hi for r in ranges))
@@ -263,7 +264,7 @@ def design_cell(
     Raises ConfigError if the folding does not fit the cell.
     """
     check_folding(cell, folding)
-    gates, h = len(cell.gates), cell.hidden_size
+    gates, h = len(cell.rows), cell.hidden_size
     units = max(1, folding.hidden_pe // gates)
 
     def state(name: str, direction: str, what: str, codes: IntegerType, per_step: bool = False) -> Port:
@@ -288,7 +289,7 @@ def design_cell(
         folding=folding,
         input_product=_fold(cell, "input", folding.input_pe, folding.input_simd),
         hidden_product=_fold(cell, "hidden", folding.hidden_pe, folding.hidden_simd),
-        bias=np.stack([gate.bias for gate in cell.gates], axis=1).reshape(-1),
+        bias=np.stack([gate.bias for gate in cell.rows], axis=1).reshape(-1),
         units=units,
         inputs=tuple(inputs),
         outputs=tuple(ports[name] for name in OUTPUTS if name in options.outputs),
@@ -329,15 +330,15 @@ def _check_options(
 
 def _fold(cell: RecurrentCell, name: str, pe: int, simd: int) -> FoldedProduct:
     """Weights in the order of the hardware: rows unit by unit, the gates of a unit side by side."""
-    matrices = [gate.input_weights if name == "input" else gate.hidden_weights for gate in cell.gates]
+    matrices = [gate.input_weights if name == "input" else gate.hidden_weights for gate in cell.rows]
     matrix = np.stack(matrices, axis=1).reshape(-1, matrices[0].shape[1])
-    types = [gate.weight for gate in cell.gates]
+    types = [gate.weight for gate in cell.rows]
     widest = (
         types[0]
         if all(t == types[0] for t in types)
         else IntegerType.holding(min(t.storage.lo for t in types), max(t.storage.hi for t in types))
     )
-    ranges = [gate.input_sum if name == "input" else gate.total for gate in cell.gates]
+    ranges = [gate.input_sum if name == "input" else gate.total for gate in cell.rows]
     sums = Interval(min(r.lo for r in ranges), max(r.hi for r in ranges))
     return fold(name, matrix, pe, simd, widest, sums)
 

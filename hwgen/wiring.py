@@ -27,7 +27,7 @@ from hwgen.dataflow import (
     WidenNode,
     sums_type,
 )
-from hwgen.errors import ConfigError, UnsupportedError, listing, printable
+from hwgen.errors import ConfigError, listing, printable
 from hwgen.folding import Folding, divisors, nearest
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer_network import (
@@ -221,12 +221,8 @@ class _Wiring:
             name, stream = self._node_name(stage), self._take(stage.source)
             after = self._stream(f"{name}_y", stage.wire, stream.lanes)
             self._put(stage, SelectNode(name, (stream,), (after,), stage))
-        elif isinstance(stage, ConcatStage):
-            self._concat(stage)
         else:
-            raise UnsupportedError(
-                f"{printable(stage.name)}: hwgen runs this GRU (hwgen run), but generates no hardware for it so far"
-            )
+            self._concat(stage)
 
     def _stream(self, name: str, wire: str, lanes: int) -> Stream:
         shown = self.network.wires[wire]

@@ -27,6 +27,7 @@ LAYERS = (
     ("step",),
     ("forms",),
     ("integer",),
+    ("integer_cells",),
     ("kernel",),
     ("integer_network",),
     ("engine",),

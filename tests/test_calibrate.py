@@ -28,8 +28,7 @@ import hwgen
 from hwgen.calibration import Calibration, Method, Options
 from hwgen.calibration.observe import Observer, evaluate
 from hwgen.cli import main
-from hwgen.integer import IntegerGate
-from hwgen.integer_network import GruStage, RecurrentStage
+from hwgen.integer_network import RecurrentStage
 from hwgen.layers import ArgmaxLayer, ConcatLayer, DenseLayer, GruLayer, LstmLayer, QuantizeLayer, RnnLayer
 from hwgen.lowering import lower
 from hwgen.network import Network
@@ -210,8 +209,7 @@ def test_what_torch_exports_is_calibrated_read_and_exact(name: str, tmp_path: Pa
         assert np.abs(found[output] - values).max() < 0.12
     model = lower(network)
     for stage in model.stages:
-        gates: tuple[IntegerGate, ...] = stage.gates if isinstance(stage, GruStage) else ()
-        gates = stage.cell.gates if isinstance(stage, RecurrentStage) else gates
+        gates = stage.cell.gates if isinstance(stage, RecurrentStage) else ()
         assert not any(gate.bound for gate in gates), "sums must be exact"
         # Scales whose ratio is a power of two: 8 bits, and as many as the ranges of x and h differ by.
         assert all(gate.weight.bits <= 12 for gate in gates)

@@ -175,8 +175,8 @@ def test_scales_of_any_ratio_are_exact_behind_the_gates(tmp_path: Path) -> None:
         put(model, place[name], scale)
     network = load(saved(model, tmp_path))
     (stage,) = lower(network).stages
-    assert isinstance(stage, GruStage) and not any(gate.bound for gate in stage.gates)
-    assert stage.one == 255, "1 is the greatest code of the update gate, less its zero point, or the next to it"
+    assert isinstance(stage, GruStage) and not any(gate.bound for gate in stage.cell.gates)
+    assert stage.cell.one == 255, "1 is the greatest code of the update gate, less its zero point, or the next to it"
     assert_lowered(network, lower(network), random_inputs(network, 30, 16, 3))
 
 

@@ -33,7 +33,7 @@ class UnitBuilder(StepBuilder, ABC, Generic[Times]):
         """What the templates print of the unit."""
         return {
             "blocks": self.blocks,
-            "lanes_per_unit": min(self.design.hidden_product.pe, len(self.design.cell.gates)),
+            "lanes_per_unit": min(self.design.hidden_product.pe, len(self.design.cell.rows)),
             "parts": self.times.parts,
             "indexed": self.indexed,
             "lane_digits": self.parameter_uses("LaneDigits"),
@@ -46,7 +46,7 @@ class UnitBuilder(StepBuilder, ABC, Generic[Times]):
 
     def _gate(self, index: int, absorbed: bool = False) -> Signal:
         """The code of a gate; ``absorbed`` leaves its last register to whoever takes it."""
-        gate = self.design.cell.gates[index]
+        gate = self.design.cell.rows[index]
         time = self.times.gates[gate.name]
         self.begin(f"{gate.name.capitalize()} gate.")
         start = -(self.times.parts - 1 - time.part) * self.times.column_tiles

@@ -26,7 +26,7 @@ from hwgen.engine import Engine
 from hwgen.errors import ConfigError
 from hwgen.export.graph import free_shapes
 from hwgen.frontend import read_network
-from hwgen.integer_network import GruStage, IntegerNetwork, RecurrentStage
+from hwgen.integer_network import IntegerNetwork, RecurrentStage
 from hwgen.lowering import lower
 from hwgen.quantizer import FloatArray
 
@@ -107,8 +107,6 @@ def _bounded(integers: IntegerNetwork) -> list[str]:
     found = []
     for stage in integers.stages:
         gates = stage.cell.gates if isinstance(stage, RecurrentStage) else ()
-        if isinstance(stage, GruStage):
-            gates = stage.gates
         names = [gate.name for gate in gates if gate.bound]
         if names:
             found.append(

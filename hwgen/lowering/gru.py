@@ -7,8 +7,9 @@ import numpy as np
 
 from hwgen.errors import UnsupportedError
 from hwgen.forms import choose
-from hwgen.integer import Interval, accumulate_range
-from hwgen.integer_network import GruStage, IntegerSum
+from hwgen.integer import IntegerSum, Interval, accumulate_range
+from hwgen.integer_cells import IntegerGru
+from hwgen.integer_network import GruStage
 from hwgen.layers import Activation, Bias, GruLayer, QuantizedTensor
 from hwgen.lowering.cell import (
     accumulator_line,
@@ -51,9 +52,10 @@ def lower_gru(layer: GruLayer) -> GruStage:
     added = lower_product("new_product", (rest, 0, z), (code_range(tanh), act.exact_zero_point(0), act), output)
     both = code_range(kept.requantize).plus(code_range(added.requantize))
     hidden_sum = choose(linear_step("hidden_sum", both.lo, both.hi, sum_line(output, output, output)))
-    sequence, last = (wire.name for wire in layer.wires)
-    return GruStage(
+    cell = IntegerGru(
         name=layer.name,
+        input_size=layer.input_size,
+        hidden_size=layer.hidden_size,
         reset=reset,
         update=update,
         new_input=whole,
@@ -67,12 +69,12 @@ def lower_gru(layer: GruLayer) -> GruStage:
         hidden_sum=hidden_sum,
         input=layer.input.codes,
         hidden=output.codes,
-        initial_codes=layer.initial_hidden.codes,
+        initial_hidden=layer.initial_hidden.codes,
         reverse=layer.reverse,
-        source=layer.source,
-        initial_hidden=layer.initial_hidden.source,
-        wires=(sequence, last),
     )
+    cell.verify()
+    sequence, last = (wire.name for wire in layer.wires)
+    return GruStage(cell, layer.source, layer.initial_hidden.source, (sequence, last))
 
 
 def _lower_sum(

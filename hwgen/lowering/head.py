@@ -9,7 +9,8 @@ import numpy as np
 
 from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified, choose
-from hwgen.integer import IntegerRnn, Interval, accumulate_range
+from hwgen.integer import Interval, accumulate_range
+from hwgen.integer_cells import IntegerRnn
 from hwgen.integer_network import ArgmaxStage, DenseStage, RnnStage, StepStage
 from hwgen.layers import Activation, ArgmaxLayer, DenseLayer, QuantizeLayer, RnnLayer
 from hwgen.lowering.cell import (

@@ -16,14 +16,14 @@ from onnx import TensorProto, helper
 
 from hwgen.backends.onnx_graph.builder import GraphBuilder, Scope
 from hwgen.backends.onnx_graph.steps import EXACT, step
-from hwgen.integer import IntegerCell, IntegerGate, Product, accumulate_range
+from hwgen.integer import IntegerCell, IntegerGate, IntegerSum, Product, accumulate_range
+from hwgen.integer_cells import IntegerGru
 from hwgen.integer_network import (
     ArgmaxStage,
     CellStage,
     ConcatStage,
     DenseStage,
     GruStage,
-    IntegerSum,
     RnnStage,
     SelectStage,
     Stage,
@@ -214,31 +214,31 @@ def _rnn(at: Scope, stage: RnnStage, codes: dict[str, str]) -> dict[str, str]:
 
 
 def _gru(at: Scope, stage: GruStage, codes: dict[str, str]) -> dict[str, str]:
-    x, units = codes[stage.source], len(stage.new_input.bias)
+    cell, x = stage.cell, codes[stage.source]
     given = None if stage.initial_hidden is None else codes[stage.initial_hidden]
-    initial = {"h": _initial(at, "h", given, stage.initial_codes, x)}
+    initial = {"h": _initial(at, "h", given, cell.initial_hidden, x)}
 
     def body(inner: Scope, x: str, state: dict[str, str]) -> dict[str, str]:
-        return {"h": _gru_step(inner, stage, x, state["h"])}
+        return {"h": _gru_step(inner, cell, x, state["h"])}
 
-    results = _scan(at, x, stage.new_input.weights.shape[1], units, initial, stage.reverse, body)
+    results = _scan(at, x, cell.input_size, cell.hidden_size, initial, cell.reverse, body)
     return dict(zip(stage.wires, results, strict=True))
 
 
-def _gru_step(at: Scope, stage: GruStage, x: str, h: str) -> str:
-    """One time step, as ``GruStage.step`` has it."""
+def _gru_step(at: Scope, cell: IntegerGru, x: str, h: str) -> str:
+    """One time step, as ``IntegerGru.step`` has it."""
     real = at.real(x, "x_real"), at.real(h, "h_real")
-    reset, update = (_gate(at, gate, stage.input, stage.hidden, *real) for gate in stage.gates)
+    reset, update = (_gate(at, gate, cell.input, cell.hidden, *real) for gate in cell.gates)
     new = at.under("new_gate")
-    whole = _requantized_sum(new, stage.new_input, real[0], stage.input, "input")
-    part = _requantized_sum(new, stage.new_hidden, real[1], stage.hidden, "hidden")
-    product = _product(new.under("reset_product"), stage.reset_product, reset, part)
-    total = step(new.under("sum"), stage.new_sum, new.op("Add", whole, product, name="sum/terms"))
-    candidate = step(new.under("tanh"), stage.tanh, total)
-    kept = _product(at.under("update_product"), stage.update_product, update, h)
-    rest = at.op("Sub", at.integers(stage.one, "one"), update, name="rest_of_one")
-    added = _product(at.under("new_product"), stage.new_product, rest, candidate)
-    return step(at.under("hidden_sum"), stage.hidden_sum, at.op("Add", kept, added, name="hidden_sum/terms"))
+    whole = _requantized_sum(new, cell.new_input, real[0], cell.input, "input")
+    part = _requantized_sum(new, cell.new_hidden, real[1], cell.hidden, "hidden")
+    product = _product(new.under("reset_product"), cell.reset_product, reset, part)
+    total = step(new.under("sum"), cell.new_sum, new.op("Add", whole, product, name="sum/terms"))
+    candidate = step(new.under("tanh"), cell.tanh, total)
+    kept = _product(at.under("update_product"), cell.update_product, update, h)
+    rest = at.op("Sub", at.integers(cell.one, "one"), update, name="rest_of_one")
+    added = _product(at.under("new_product"), cell.new_product, rest, candidate)
+    return step(at.under("hidden_sum"), cell.hidden_sum, at.op("Add", kept, added, name="hidden_sum/terms"))
 
 
 def _requantized_sum(at: Scope, part: IntegerSum, real: str, codes: IntegerType, name: str) -> str:
