@@ -9,7 +9,8 @@ from hwgen.backends.cpp import ap_type, call, code_type, matrix, memory, step_st
 from hwgen.backends.naming import top_name
 from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified
-from hwgen.integer import IntegerCell, IntegerRnn, Interval
+from hwgen.integer import IntegerCell, Interval
+from hwgen.integer_cells import IntegerRnn
 from hwgen.quantizer import IntArray
 from hwgen.schedule import RUN_AHEAD, Schedule, signed
 

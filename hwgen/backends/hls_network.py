@@ -28,7 +28,7 @@ from hwgen.dataflow import (
     Stream,
     WidenNode,
 )
-from hwgen.integer import IntegerRnn
+from hwgen.integer_cells import IntegerRnn
 from hwgen.schedule import signed
 
 # What a stream holds where nothing asks for more: one beat moves in while another moves out.
