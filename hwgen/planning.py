@@ -43,7 +43,7 @@ def schedule(
         if isinstance(folding, Mapping):
             folding = Folding.from_dict(folding)
         return single.schedule(network, target, clock_mhz, folding, steps_per_second, streaming, max_length, outputs)
-    if isinstance(folding, Folding):
+    if folding is not None and not isinstance(folding, Mapping):
         raise ConfigError("--folding: a model of several layers takes a folding for each of its nodes by name")
     if streaming:
         raise ConfigError("--streaming keeps the state of one LSTM layer; this model has other layers as well")

@@ -15,8 +15,15 @@ from hwgen.dataflow import CellNode, Dataflow, DenseNode
 from hwgen.errors import ConfigError
 from hwgen.rtl_cycles import predict
 
+# One of each kind of unit and of each thing that stands between them; the others with make test-long.
+SHORT = (
+    *("two layers", "bidirectional, shared weights", "two bidirectional layers", "states given", "classifier"),
+    *("argmax", "a step from the first", "two blocks", "a layer in front"),
+)
+NAMES = [pytest.param(name, marks=() if name in SHORT else pytest.mark.long) for name in MODELS]
 
-@pytest.mark.parametrize("name", MODELS)
+
+@pytest.mark.parametrize("name", NAMES)
 def test_codes_and_cycles(name: str, tmp_path: Path, record_property: Record) -> None:
     export(name, tmp_path / "model.onnx")
     # Every second one folded at random, at any of three clocks.
