@@ -56,6 +56,14 @@ def test_layers_work_side_by_side(tmp_path: Path) -> None:
     assert predict(design, [40]).last < (40 + 3 + 1) * design.step_cycles
 
 
+def test_the_last_step_of_both_directions_waits_for_no_sequence(tmp_path: Path) -> None:
+    """It is that of each direction: the forward one needs no buffer until the other is done."""
+    kinds = [type(node).__name__ for node in folded(tmp_path, "classifier").nodes]
+    assert kinds[:5] == ["ForkNode", "CellNode", "CellNode", "SelectNode", "ConcatNode"]
+    assert "BufferNode" not in kinds
+    assert "BufferNode" in [type(node).__name__ for node in folded(tmp_path, "bidirectional").nodes]
+
+
 def test_outputs_can_be_chosen(tmp_path: Path) -> None:
     export("bidirectional", tmp_path / "model.onnx")
     network = hwgen.load(tmp_path / "model.onnx")
