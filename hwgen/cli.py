@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import hwgen
-from hwgen.errors import HwgenError, ToolError
+from hwgen.errors import HwgenError, ToolError, UnsupportedError
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -60,7 +60,10 @@ def inspect(model: Path, as_json: bool) -> None:
     from hwgen.inspection import describe, print_description
 
     network = hwgen.load(model)
-    description = describe(network, hwgen.schedule(network) if network.is_single_lstm else None)
+    try:
+        description = describe(network, hwgen.schedule(network))
+    except UnsupportedError as error:
+        description = describe(network, None, str(error))
     if as_json:
         click.echo(json.dumps(description, indent=2))
     else:
@@ -153,20 +156,26 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
 @click.option("--steps-per-second", type=float, metavar="N", help="Choose the smallest folding that reaches this rate.")
 @click.option("--max-length", type=int, metavar="T", help="Longest sequence of a reversed layer (default 512).")
 @click.option("--streaming", is_flag=True, help="Keep the state across sequences, for endless streams.")
-@click.option("--outputs", metavar="LIST", help="Of sequence,last_hidden,last_cell (default: sequence).")
+@click.option(
+    "--outputs",
+    metavar="LIST",
+    help="Of sequence,last_hidden,last_cell (default: sequence); of several layers, names of outputs.",
+)
 @_json_option
 def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     """Generate a hardware project."""
-    from hwgen.folding import Folding
+    from hwgen.folding import Folding, read_foldings
     from hwgen.report import print_build
 
     folding, outputs = options["folding"], options["outputs"]
     with _err.status("lowering and certifying"):
+        network = hwgen.load(model)
+        read = Folding.read if network.is_single_lstm else read_foldings
         design = hwgen.schedule(
-            hwgen.load(model),
+            network,
             target=options["target"],
             clock_mhz=options["clock"],
-            folding=Folding.read(folding) if folding else None,
+            folding=read(folding) if folding else None,
             steps_per_second=options["steps_per_second"],
             streaming=options["streaming"],
             max_length=options["max_length"],

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hwgen.errors import ConfigError
 from hwgen.forms import Certified, latency
@@ -37,13 +38,7 @@ class Folding:
     @staticmethod
     def read(path: Path) -> Folding:
         """Read a folding file; raises ConfigError unless it has the form of folding.json of a project."""
-        try:
-            data = json.loads(path.read_text("utf-8"))
-        except OSError as error:
-            raise ConfigError(f"--folding {path}: {error.strerror}") from error
-        except ValueError as error:
-            raise ConfigError(f"--folding {path}: not JSON ({error})") from error
-        return Folding.from_dict(data, f"--folding {path}")
+        return Folding.from_dict(read_foldings(path), f"--folding {path}")
 
     @staticmethod
     def from_dict(data: object, label: str = "folding") -> Folding:
@@ -60,6 +55,16 @@ class Folding:
                     )
                 values.append(value)
         return Folding(*values)
+
+
+def read_foldings(path: Path) -> Any:
+    """What a folding file holds; raises ConfigError if it cannot be read."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--folding {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"--folding {path}: not JSON ({error})") from error
 
 
 def divisors(number: int) -> list[int]:

@@ -33,8 +33,8 @@ from hwgen.quantizer import Quantizer
 from hwgen.report import print_schedule
 
 
-def describe(network: Network, design: Design | None) -> dict[str, Any]:
-    """A model layer by layer, and ``design``, what would be generated without further options, if anything."""
+def describe(network: Network, design: Design | None, refusal: str | None = None) -> dict[str, Any]:
+    """A model layer by layer, and ``design``, what would be generated without further options, or why nothing is."""
     model: IntegerNetwork = lower(network)
     return {
         "model": network.name,
@@ -48,6 +48,7 @@ def describe(network: Network, design: Design | None) -> dict[str, Any]:
         ],
         "layers": [_describe_layer(layer, stage) for layer, stage in zip(network.layers, model.stages, strict=True)],
         "default_schedule": None if design is None else design.to_dict(),
+        "no_hardware": refusal,
         "warnings": list(network.warnings),
     }
 
@@ -205,9 +206,7 @@ def print_description(description: dict[str, Any], out: Console) -> None:
     for layer in layers:
         _print_layer(layer, out)
     if description["default_schedule"] is None:
-        out.print(
-            "[yellow]no hardware yet[/]: [bold]hwgen run[/] executes this model; only single LSTM layers can be built"
-        )
+        out.print(f"[yellow]no hardware[/]: {escape(str(description['no_hardware']))}", soft_wrap=True)
     else:
         out.print("without further options, [bold]hwgen build[/] would generate:")
         print_schedule(description["default_schedule"], out)

@@ -8,6 +8,7 @@ keep up with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hwgen import schedule as single
@@ -15,7 +16,8 @@ from hwgen.dataflow import Design
 from hwgen.devices import device
 from hwgen.errors import ConfigError, listing, printable
 from hwgen.folding import DEFAULT_CYCLES, Folding, budget, derive_folding, divisors, step_cycles
-from hwgen.integer_network import DenseStage, IntegerNetwork, RecurrentStage, SelectStage, Stage
+from hwgen.integer_network import ConcatStage, DenseStage, IntegerNetwork, RecurrentStage, SelectStage, Stage
+from hwgen.layers import Wire
 from hwgen.lowering import lower
 from hwgen.network import Network, NetworkOutput
 from hwgen.schedule import DEFAULT_MAX_LENGTH, Options
@@ -43,13 +45,14 @@ def schedule(
         if isinstance(folding, Mapping):
             folding = Folding.from_dict(folding)
         return single.schedule(network, target, clock_mhz, folding, steps_per_second, streaming, max_length, outputs)
-    if isinstance(folding, Folding):
+    if folding is not None and not isinstance(folding, Mapping):
         raise ConfigError("--folding: a model of several layers takes a folding for each of its nodes by name")
     if streaming:
         raise ConfigError("--streaming keeps the state of one LSTM layer; this model has other layers as well")
     integer = lower(network)
     shown = _outputs(network, outputs)
-    stages, aliases = _needed(integer, [wire.name for output in shown for wire in output.wires])
+    everything, wires = _spread_selections(network, integer)
+    stages, aliases = _needed(everything, [wire.name for output in shown for wire in output.wires])
     reverse = any(isinstance(stage, RecurrentStage) and stage.cell.reverse for stage in stages)
     options = Options(
         device(target), _clock(clock_mhz), False, _max_length(max_length, reverse), tuple(o.name for o in shown)
@@ -59,7 +62,7 @@ def schedule(
             "--folding and --steps-per-second exclude each other: the rate is what a folding follows from"
         )
     foldings = _derive(stages, options, steps_per_second)
-    return wire_up(network, integer, stages, aliases, shown, options, foldings, folding or {})
+    return wire_up(network, integer, stages, wires, aliases, shown, options, foldings, folding or {})
 
 
 def _clock(clock_mhz: float) -> float:
@@ -92,14 +95,34 @@ def _outputs(network: Network, names: tuple[str, ...] | None) -> tuple[NetworkOu
     return tuple(known[name] for name in known if name in names)
 
 
-def _needed(integer: IntegerNetwork, wires: list[str]) -> tuple[list[Stage], dict[str, str]]:
+def _spread_selections(network: Network, integer: IntegerNetwork) -> tuple[list[Stage], dict[str, Wire]]:
+    """Stages and wires in which a step of several parts side by side is that step of each of them.
+
+    Parts that are not there at the same time, as those of both directions, then need not wait for each other.
+    """
+    wires, stages = network.wires, list[Stage]()
+    whole = {stage.wire: stage for stage in integer.stages if isinstance(stage, ConcatStage)}
+    for stage in integer.stages:
+        if not isinstance(stage, SelectStage) or stage.source not in whole:
+            stages.append(stage)
+            continue
+        parts = []
+        for number, source in enumerate(whole[stage.source].sources):
+            wire = f"{stage.wire}, part {number}"
+            parts.append(replace(stage, name=f"{stage.name} {number}", source=source, wire=wire))
+            wires[wire] = replace(wires[source], name=wire, per_step=False)
+        stages += [*parts, ConcatStage(stage.name, tuple(part.wire for part in parts), stage.wire)]
+    return stages, wires
+
+
+def _needed(everything: list[Stage], wires: list[str]) -> tuple[list[Stage], dict[str, str]]:
     """The stages that lead to some wires, in order, and wires that others stand for.
 
     The last step of a sequence is the last hidden state of the layer that gives it, or its first where it is reversed.
     """
-    producers = {wire: stage for stage in integer.stages for wire in stage.gives}
+    producers = {wire: stage for stage in everything for wire in stage.gives}
     aliases: dict[str, str] = {}
-    for stage in integer.stages:
+    for stage in everything:
         if not isinstance(stage, SelectStage):
             continue
         cell = producers.get(stage.source)
@@ -115,7 +138,7 @@ def _needed(integer: IntegerNetwork, wires: list[str]) -> tuple[list[Stage], dic
         needed.add(wire)
         if wire in producers:
             waiting += [aliases.get(source, source) for source in producers[wire].reads]
-    return [stage for stage in integer.stages if needed & set(stage.gives)], aliases
+    return [stage for stage in everything if needed & set(stage.gives)], aliases
 
 
 def _derive(stages: list[Stage], options: Options, steps_per_second: float | None) -> Foldings:

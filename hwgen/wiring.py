@@ -27,19 +27,21 @@ from hwgen.dataflow import (
     WidenNode,
     sums_type,
 )
-from hwgen.errors import ConfigError, listing, printable
+from hwgen.errors import ConfigError, UnsupportedError, listing, printable
 from hwgen.folding import Folding, divisors, nearest
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer_network import (
     ArgmaxStage,
     ConcatStage,
     DenseStage,
+    GruStage,
     IntegerNetwork,
     RecurrentStage,
     SelectStage,
     Stage,
     StepStage,
 )
+from hwgen.layers import Wire
 from hwgen.naming import identifier
 from hwgen.network import Network, NetworkOutput
 from hwgen.registers import dense_vectors, registers_for
@@ -72,18 +74,19 @@ def wire_up(
     network: Network,
     integer: IntegerNetwork,
     stages: list[Stage],
+    wires: Mapping[str, Wire],
     aliases: Mapping[str, str],
     outputs: tuple[NetworkOutput, ...],
     options: Options,
     foldings: Foldings,
     asked: Mapping[str, Any],
 ) -> Dataflow:
-    """The dataflow of some stages of a network.
+    """The dataflow of some stages, which compute some outputs of a network.
 
-    ``aliases`` are wires that others stand for; ``foldings`` go by the name of the stage, those that a user ``asked``
-    for, as plain data, by that of the node.
+    ``wires`` are all that stages read or give, by name; ``aliases`` are wires that others stand for.  ``foldings`` go
+    by the name of the stage, those that a user ``asked`` for, as plain data, by that of the node.
     """
-    wiring = _Wiring(network, stages, aliases, options, foldings, asked)
+    wiring = _Wiring(network, stages, wires, aliases, options, foldings, asked)
     wiring.count(outputs)
     for stage in stages:
         wiring.add(stage)
@@ -103,12 +106,14 @@ class _Wiring:
         self,
         network: Network,
         stages: list[Stage],
+        wires: Mapping[str, Wire],
         aliases: Mapping[str, str],
         options: Options,
         foldings: Foldings,
         asked: Mapping[str, Any],
     ) -> None:
-        self.network, self.stages, self.aliases, self.options = network, stages, aliases, options
+        self.network, self.stages, self.wires = network, stages, wires
+        self.aliases, self.options = aliases, options
         self.foldings, self.asked = foldings, asked
         self.registers = registers_for(options.clock_mhz)
         self.nodes: list[Node] = []
@@ -208,6 +213,10 @@ class _Wiring:
 
     def add(self, stage: Stage) -> None:
         """The node of a stage, with what must stand in front of it."""
+        if isinstance(stage, GruStage):
+            raise UnsupportedError(
+                f"{printable(stage.name)}: hwgen runs this GRU (hwgen run), but generates no hardware for it so far"
+            )
         if isinstance(stage, RecurrentStage):
             self._cell(stage)
         elif isinstance(stage, DenseStage):
@@ -225,7 +234,7 @@ class _Wiring:
             self._concat(stage)
 
     def _stream(self, name: str, wire: str, lanes: int) -> Stream:
-        shown = self.network.wires[wire]
+        shown = self.wires[wire]
         sums = next((s for s in self.stages if isinstance(s, DenseStage) and s.wire == wire and s.step is None), None)
         origin = sums
         if origin is None:

@@ -62,6 +62,24 @@ def states(m: Any, x: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> Any:
     return m[0](x, (h, c))
 
 
+class EncoderDecoder(nn.Module):
+    """The states of one layer start another."""
+
+    def __init__(self, kind: Callable[..., nn.Module]) -> None:
+        super().__init__()
+        self.encoder = kind(FEATURES, HIDDEN, bidirectional=True)
+        self.decoder = kind(FEATURES, HIDDEN, bidirectional=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.decoder(x, self.encoder(x)[1])[0]
+
+
+def shown_and_read(m: Any, x: torch.Tensor) -> Any:
+    """Sums of a dense layer as an output, behind a Relu, and as they are in another layer."""
+    y = m[1](m[0](x)[0][-1])
+    return y, m[2](torch.relu(y)), m[2](y)
+
+
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "lstm": lambda: nn.LSTM(FEATURES, HIDDEN),
     "lstm, two layers": lambda: nn.LSTM(FEATURES, HIDDEN, num_layers=2),
@@ -99,6 +117,24 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
         nn.GRU(FEATURES, HIDDEN),
         nn.LSTM(HIDDEN, 5),
         nn.Linear(5, 4),
+    ),
+    "encoder and decoder, lstm": lambda: EncoderDecoder(nn.LSTM),
+    "encoder and decoder, gru": lambda: EncoderDecoder(nn.GRU),
+    "relu on the input": lambda: Model(lambda m, x: m[0](torch.relu(x))[0], nn.LSTM(FEATURES, HIDDEN)),
+    "relu on the hidden state": lambda: Model(
+        lambda m, x: m[1](torch.relu(m[0](x)[0])), nn.LSTM(FEATURES, HIDDEN), nn.Linear(HIDDEN, 3)
+    ),
+    "branches of both signs joined": lambda: Model(
+        lambda m, x: m[2](torch.cat([torch.relu(m[1](x)), m[0](x)[0]], -1)),
+        nn.LSTM(FEATURES, HIDDEN),
+        nn.Linear(FEATURES, 5),
+        nn.Linear(5 + HIDDEN, 3),
+    ),
+    "input joined": lambda: Model(
+        lambda m, x: m[1](torch.cat([m[0](x)[0], x], -1)), nn.GRU(FEATURES, HIDDEN), nn.Linear(HIDDEN + FEATURES, 3)
+    ),
+    "a dense layer shown and read": lambda: Model(
+        shown_and_read, nn.GRU(FEATURES, HIDDEN), nn.Linear(HIDDEN, 3), nn.Linear(3, 2)
     ),
     "sigmoid at the end": lambda: Model(
         lambda m, x: torch.sigmoid(m[1](m[0](x)[1][0])), nn.RNN(FEATURES, HIDDEN), nn.Linear(HIDDEN, 2)
@@ -175,6 +211,8 @@ def test_what_torch_exports_is_calibrated_read_and_exact(name: str, tmp_path: Pa
     for stage in model.stages:
         gates = stage.cell.gates if isinstance(stage, RecurrentStage) else ()
         assert not any(gate.bound for gate in gates), "sums must be exact"
+        # Scales whose ratio is a power of two: 8 bits, and as many as the ranges of x and h differ by.
+        assert all(gate.weight.bits <= 12 for gate in gates)
         # Biases lie on the grid of their sum, so that all rows of a gate share one function.
         assert all(certified.step.channels == 1 for _, certified in stage.steps())
     assert assert_lowered(network, model, inputs, inputs_of(network, 9, 3, 2)) > 0

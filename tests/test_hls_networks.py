@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import recurrent_networks
 from conftest import MODELS
+from recurrent_networks import HIDDEN, X, constant_state, rnn
 from test_networks import export
 
 import hwgen
@@ -28,10 +30,12 @@ from hwgen.layers import (
     ArgmaxLayer,
     ConcatLayer,
     DenseLayer,
+    InitialState,
     Layer,
     QuantizedTensor,
     QuantizeLayer,
     Requantization,
+    RnnLayer,
     SelectLayer,
     Wire,
 )
@@ -78,7 +82,6 @@ def load(name: str, path: Path) -> Network:
         ("classifier", 3, 8),
         ("argmax", 4, None),
         ("sums shown twice", 5, None),
-        ("two blocks", 7, None),
     ],
 )
 def test_a_network_in_another_folding(name: str, seed: int, max_length: int | None, tmp_path: Path) -> None:
@@ -292,3 +295,53 @@ def test_the_code_of_a_network_uses_nothing_that_only_simulates() -> None:
             found = re.findall(r"\b(?:float|double|new|malloc|while|goto|std::vector|throw)\b", code)
             assert not found, f"{path}: {found}"
             assert max(map(len, code.splitlines())) <= 120, path
+
+
+# Plain RNNs: one gate, whose code is the hidden state.
+
+COARSE = Quantizer((2.0**-3,), (0,), IntegerType(4, True))
+POSITIVE = Quantizer((0.0213,), (3,), IntegerType(8, False))
+WIDE = Quantizer((0.0317,), (0,), IntegerType(10, True))
+RNNS: dict[str, tuple[RnnLayer, tuple[int, int, int, int]]] = {
+    "relu of unsigned codes with zero point": (
+        rnn(activation=Activation.RELU, accumulator=WIDE, output=POSITIVE),
+        (2, 6, 4, 2),
+    ),
+    "scales by channel, constant state": (
+        rnn(channels=HIDDEN, accumulator=WIDE, initial=constant_state(X)),
+        (8, 2, 2, 8),
+    ),
+    "sigmoid, 4 bits, state given, reversed": (
+        rnn(
+            activation=Activation.SIGMOID,
+            output=COARSE,
+            accumulator=COARSE,
+            bits=4,
+            initial=InitialState(COARSE, source="h0"),
+            reverse=True,
+        ),
+        (4, 1, 1, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RNNS)
+def test_a_plain_rnn(name: str, tmp_path: Path) -> None:
+    layer, (pe, simd, hidden_pe, hidden_simd) = RNNS[name]
+    source = layer.initial_hidden.source
+    states = [] if source is None else [Wire(source, HIDDEN, False, layer.output)]
+    folding = Folding(pe, simd, hidden_pe, hidden_simd).to_dict()
+    limit = 13 if layer.reverse else None
+    model = recurrent_networks.network([layer], list(layer.wires), states)
+    design = hwgen.schedule(model, folding={"rnn": folding}, max_length=limit)
+    results = vectors.integer_results(design, vectors.random_sequences(design, 40, seed=1))
+    assert all(len(np.unique(codes)) > 3 for codes in results.codes.values())
+    check(design, tmp_path)
+
+
+def test_rnns_in_both_directions_with_a_head(tmp_path: Path) -> None:
+    forward, backward = rnn("forward", seed=2), rnn("backward", seed=3, reverse=True)
+    both = recurrent_networks.side_by_side("both", forward, backward)
+    head = recurrent_networks.dense("head", both.wires[0], 5, seed=4)
+    model = recurrent_networks.network([forward, backward, both, head], [head.wire, backward.wires[1]])
+    check(hwgen.schedule(model, max_length=8), tmp_path)

@@ -10,22 +10,23 @@ from hwgen.backends.naming import top_name
 from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified
 from hwgen.integer import IntegerCell, Interval
+from hwgen.integer_cells import IntegerRnn
 from hwgen.quantizer import IntArray
 from hwgen.schedule import RUN_AHEAD, Schedule, signed
 
 
 def cell_context(design: Schedule) -> dict[str, object]:
-    """What parameters.hpp.jinja, weights.hpp.jinja and the parts of a cell print."""
-    if not isinstance(design.cell, IntegerCell):
+    """What the parameters and weights of a cell and its part of a top level print."""
+    if not isinstance(design.cell, IntegerCell | IntegerRnn):
         raise UnsupportedError(
-            f"{design.cell.name}: hwgen generates RTL of RNNs and GRUs, but no HLS C++ so far; build with --backend rtl"
+            f"{design.cell.name}: hwgen generates RTL of a GRU, but no HLS C++ so far; build with --backend rtl"
         )
     cell = design.cell
     input_sums, totals = signed(design.input_product.sums), signed(design.hidden_product.sums)
     ports = (*design.inputs, *design.outputs)
     beats = {"h0": "hidden_beat", "c0": "cell_beat", "y": "hidden_beat", "h_n": "hidden_beat", "c_n": "cell_beat"}
     codes = {name: f"hls::stream<{beat}>& {name}_codes" for name, beat in beats.items()}
-    return {
+    context = {
         "space": f"{top_name(design)}_design",
         "guard": f"{top_name(design)}_".upper(),
         "recurrent_parameters": [
@@ -38,19 +39,33 @@ def cell_context(design: Schedule) -> dict[str, object]:
         "cell": cell,
         "input_code": ap_type(cell.input.storage),
         "hidden_code": ap_type(cell.hidden.storage),
-        "cell_code": ap_type(cell.cell.storage),
-        "factor": ap_type(design.factors.type),
         "input_sum": ap_type(input_sums),
         "total": ap_type(totals),
         "products": [matrix(design.input_product, "input_", "sum_t"), matrix(design.hidden_product, "hidden_")],
         "bias": memory("bias", design.bias),
-        "initial": [
-            {"struct": struct, "code": code, "port": port, **_constant_state(codes)}
-            for struct, code, port, codes in (
-                ("InitialHidden", "hidden_t", "h0", cell.initial_hidden),
-                ("InitialCell", "cell_t", "c0", cell.initial_cell),
-            )
-        ],
+        "initial": [_initial("InitialHidden", "hidden_t", "h0", cell.initial_hidden)],
+        "steps": [step_struct(certified) for _, certified in cell.steps()],
+        "resize": _resize(design),
+        "run_ahead": run_ahead(design),
+        "owners": _owners(design),
+        "outputs": [port.name for port in design.outputs],
+        "ports": {port.name: port for port in ports},
+        "groups": cell.hidden_size // design.units,
+    }
+    if isinstance(cell, IntegerRnn):
+        return context | {"expression": _nested(cell.gate.steps)}
+    context["initial"] = [
+        _initial("InitialHidden", "hidden_t", "h0", cell.initial_hidden),
+        _initial("InitialCell", "cell_t", "c0", cell.initial_cell),
+    ]
+    return context | _lstm(design, cell)
+
+
+def _lstm(design: Schedule, cell: IntegerCell) -> dict[str, object]:
+    """What a cell of several gates has beyond others."""
+    return {
+        "cell_code": ap_type(cell.cell.storage),
+        "factor": ap_type(design.factors.type),
         "gates": [
             {
                 "name": gate.name,
@@ -60,7 +75,6 @@ def cell_context(design: Schedule) -> dict[str, object]:
             }
             for gate in cell.gates
         ],
-        "steps": [step_struct(certified) for _, certified in cell.steps()],
         "forget_call": call(cell.forget_product.requantize),
         "input_call": call(cell.input_product.requantize),
         "forget_type": code_type(cell.forget_product.requantize),
@@ -70,12 +84,6 @@ def cell_context(design: Schedule) -> dict[str, object]:
         "sum_call": call(cell.cell_sum),
         "tanh_call": call(cell.cell_tanh),
         "output_call": call(cell.output_product.requantize),
-        "resize": _resize(design),
-        "run_ahead": run_ahead(design),
-        "owners": _owners(design),
-        "outputs": [port.name for port in design.outputs],
-        "ports": {port.name: port for port in ports},
-        "groups": cell.hidden_size // design.units,
     }
 
 
@@ -95,12 +103,14 @@ def _owners(design: Schedule) -> dict[str, str]:
     return {"x": "", "y": ""} if alone else {"x": ", InputMatrix", "y": ", HiddenMatrix"}
 
 
-def _constant_state(codes: IntArray | None) -> dict[str, object]:
+def _initial(struct: str, code: str, port: str, codes: IntArray | None) -> dict[str, object]:
+    """A state before a sequence: constant ``codes``, or what arrives on ``port``."""
+    entry: dict[str, object] = {"struct": struct, "code": code, "port": port}
     if codes is None:
-        return {"kind": "stream"}
+        return entry | {"kind": "stream"}
     if (codes == codes[0]).all():
-        return {"kind": "uniform", "value": int(codes[0])}
-    return {"kind": "constant", "memory": memory("codes", codes)}
+        return entry | {"kind": "uniform", "value": int(codes[0])}
+    return entry | {"kind": "constant", "memory": memory("codes", codes)}
 
 
 def _resize(design: Schedule) -> dict[str, int]:

@@ -28,6 +28,7 @@ from hwgen.dataflow import (
     Stream,
     WidenNode,
 )
+from hwgen.integer_cells import IntegerRnn
 from hwgen.schedule import signed
 
 # What a stream holds where nothing asks for more: one beat moves in while another moves out.
@@ -141,8 +142,10 @@ def node_files(design: Dataflow, origin: str, environment: jinja2.Environment) -
     files = {}
     for node in design.nodes:
         context = {**_node_context(design, node), "origin": origin}
-        if isinstance(node, CellNode):
+        if _kind(node) == "cell":
             templates = {"parameters": "parameters.hpp.jinja", "weights": "weights.hpp.jinja"}
+        elif _kind(node) == "rnn":
+            templates = {"parameters": "rnn_parameters.hpp.jinja", "weights": "layer_weights.hpp.jinja"}
         elif isinstance(node, DenseNode):
             templates = {"parameters": "layer_parameters.hpp.jinja", "weights": "layer_weights.hpp.jinja"}
         elif isinstance(node, MapNode):
@@ -163,6 +166,9 @@ def beat_type(stream: Stream) -> str:
 
 
 def _kind(node: Node) -> str:
+    """The name of its part of the top level."""
+    if isinstance(node, CellNode) and isinstance(node.design.cell, IntegerRnn):
+        return "rnn"
     return type(node).__name__.removesuffix("Node").lower()
 
 
@@ -178,12 +184,13 @@ def _space(design: Dataflow, node: Node) -> str:
 def _headers(design: Dataflow, node: Node) -> set[str]:
     own = f"{_module(design, node)}_parameters.hpp"
     return {
-        CellNode: {own, "matvec.hpp", "recurrence.hpp"},
-        DenseNode: {own, "matvec.hpp", "map.hpp"},
-        MapNode: {own, "map.hpp"},
-        SelectNode: {"step_select.hpp"},
-        ArgmaxNode: {"argmax.hpp"},
-    }.get(type(node), set())
+        "cell": {own, "matvec.hpp", "recurrence.hpp"},
+        "rnn": {own, "matvec.hpp", "rnn_recurrence.hpp"},
+        "dense": {own, "matvec.hpp", "map.hpp"},
+        "map": {own, "map.hpp"},
+        "select": {"step_select.hpp"},
+        "argmax": {"argmax.hpp"},
+    }.get(_kind(node), set())
 
 
 def _node_context(design: Dataflow, node: Node) -> dict[str, Any]:
@@ -227,7 +234,8 @@ def _title(node: Node) -> str:
     if isinstance(node, CellNode):
         cell = node.design.cell
         order = ", from the last step to the first" if cell.reverse else ""
-        return f"LSTM of {cell.hidden_size} units on {cell.input_size} inputs{order}"
+        kind = "RNN" if isinstance(cell, IntegerRnn) else "LSTM"
+        return f"{kind} of {cell.hidden_size} units on {cell.input_size} inputs{order}"
     if isinstance(node, DenseNode):
         return f"dense layer of {node.product.rows} outputs on {node.product.columns} inputs"
     if isinstance(node, MapNode):

@@ -90,9 +90,11 @@ class Chooser:
         return self.network.wires[wire].quantizer if place is None else chosen[place]
 
     def _codes(self, leader: str) -> IntegerType:
-        place = self.rewritten.places[leader]
-        signed = self.seen[leader].low < 0 if place.signed is None else place.signed
-        return IntegerType(self._bits(place), signed)
+        """The codes of all places that share a quantizer: signed if one of them is, or if the data say so."""
+        places = [self.rewritten.places[name] for name, first in self._leader.items() if first == leader]
+        known = [place.signed for place in places if place.signed is not None]
+        signed = any(known) or (len(known) < len(places) and self.seen[leader].low < 0)
+        return IntegerType(max(map(self._bits, places)), signed)
 
     def _bits(self, place: Place) -> int:
         options = self.options

@@ -168,8 +168,8 @@ def print_report(report: Mapping[str, Any], out: Console) -> None:
             share = f"{100 * place['clipped']:.3g} %" if place["clipped"] else ""
             table.add_row(place["what"], place["codes"], f"{place['scale']:.6g}", _range(place["seen"]), share)
         for weights in layer["weights"]:
-            codes = f"{weights['codes']}{', as in the file' if weights['from_file'] else ''}"
-            table.add_row(weights["what"], codes, _scale(weights["scale"]), _range(weights["seen"]), "")
+            origin = "as the file has it" if weights["from_file"] else ""
+            table.add_row(weights["what"], weights["codes"], _scale(weights["scale"]), _range(weights["seen"]), origin)
         if table.row_count:
             out.print(table)
         out.print()

@@ -126,7 +126,7 @@ class _Rewriter:
     def walk(self) -> None:
         """Write everything that an output depends on."""
         for name in self.graph.inputs:
-            if self._feeds_layer(name):
+            if self._feeds_layer(name, ("Relu",)):
                 label = self.out.label(f"{name}.quantizer")
                 place = self.out.place(Place(label, name, "input", Role.ACTIVATION))
                 self.inputs[name] = label
@@ -188,15 +188,15 @@ class _Rewriter:
 
     # Where quantizers are needed.
 
-    def _feeds_layer(self, tensor: str) -> bool:
-        """Whether a tensor reaches something that computes with codes without passing another layer."""
+    def _feeds_layer(self, tensor: str, more: tuple[str, ...] = ()) -> bool:
+        """Whether a tensor reaches something that computes with codes, operators ``more`` included, by moves alone."""
         pending, seen = [tensor], {tensor}
         while pending:
             name = pending.pop()
             for node in self._readers.get(name, ()):
                 kind = node.op_type
                 recurrent = kind in FLOAT_RECURRENT and node.input[0] == name
-                if recurrent or kind in ("Gemm", "MatMul", *_SQUASHES) or (kind == "Concat" and tensor == name):
+                if recurrent or kind in ("Gemm", "MatMul", "Concat", *_SQUASHES, *more):
                     return True
                 if kind in _MOVES or kind in _COPIES:
                     found = [output for output in node.output if output not in seen]

@@ -15,8 +15,15 @@ from hwgen.dataflow import CellNode, Dataflow, DenseNode
 from hwgen.errors import ConfigError
 from hwgen.rtl_cycles import predict
 
+# One of each kind of unit and of each thing that stands between them; the others with make test-long.
+SHORT = (
+    *("two layers", "bidirectional, shared weights", "two bidirectional layers", "states given", "classifier"),
+    *("argmax", "a step from the first", "two blocks", "a layer in front"),
+)
+NAMES = [pytest.param(name, marks=() if name in SHORT else pytest.mark.long) for name in MODELS]
 
-@pytest.mark.parametrize("name", MODELS)
+
+@pytest.mark.parametrize("name", NAMES)
 def test_codes_and_cycles(name: str, tmp_path: Path, record_property: Record) -> None:
     export(name, tmp_path / "model.onnx")
     # Every second one folded at random, at any of three clocks.
@@ -47,6 +54,14 @@ def test_layers_work_side_by_side(tmp_path: Path) -> None:
     cells = [node for node in design.nodes if isinstance(node, CellNode)]
     assert len(cells) == 3
     assert predict(design, [40]).last < (40 + 3 + 1) * design.step_cycles
+
+
+def test_the_last_step_of_both_directions_waits_for_no_sequence(tmp_path: Path) -> None:
+    """It is that of each direction: the forward one needs no buffer until the other is done."""
+    kinds = [type(node).__name__ for node in folded(tmp_path, "classifier").nodes]
+    assert kinds[:5] == ["ForkNode", "CellNode", "CellNode", "SelectNode", "ConcatNode"]
+    assert "BufferNode" not in kinds
+    assert "BufferNode" in [type(node).__name__ for node in folded(tmp_path, "bidirectional").nodes]
 
 
 def test_outputs_can_be_chosen(tmp_path: Path) -> None:

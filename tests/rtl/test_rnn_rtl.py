@@ -104,7 +104,14 @@ CASES: dict[str, tuple[Network, tuple[int, int, int, int] | None, float]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+SHORT = (
+    *("tanh", "relu, last hidden state", "relu of unsigned codes with zero point, fast", "scales by channel"),
+    *("sigmoid, 4 bits, reversed", "given initial state, reversed"),
+)
+NAMES = [pytest.param(name, marks=() if name in SHORT else pytest.mark.long) for name in CASES]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_codes_and_cycles(name: str, tmp_path: Path) -> None:
     model, folding, clock = CASES[name]
     options: dict[str, Any] = {"clock_mhz": clock, "folding": None if folding is None else folded(*folding)}
@@ -125,7 +132,12 @@ def of_cell(design: Any) -> Timeline:
 
 # One shift serves all channels, which differ in their scales.
 @pytest.mark.parametrize(
-    ("kind", "channels"), [pair for pair in itertools.product(FITTERS, (1, HIDDEN)) if pair != ("shift", HIDDEN)]
+    ("kind", "channels"),
+    [
+        pytest.param(kind, channels, marks=pytest.mark.long if channels == 1 and kind != "shift" else ())
+        for kind, channels in itertools.product(FITTERS, (1, HIDDEN))
+        if (kind, channels) != ("shift", HIDDEN)
+    ],
 )
 def test_every_form_gives_the_hidden_state(
     kind: str, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
