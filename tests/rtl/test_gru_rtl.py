@@ -23,6 +23,8 @@ from recurrent_networks import (
     rnn,
     side_by_side,
 )
+from test_gru_cell import gru as onnx_model
+from test_gru_cell import saved
 
 import hwgen
 from hwgen import lowering, mapping, rtl_cycles
@@ -140,6 +142,16 @@ def test_both_directions_with_given_states(tmp_path: Path) -> None:
     model = network([there, back, both], [both.wires[0], there.wires[1], back.wires[1]], states)
     project = check(model, tmp_path, max_length=21)
     assert {port.name for port in project.design.inputs} == {"x", "h0", "h0_back"}
+
+
+def test_project_of_a_file_is_read_back(tmp_path: Path) -> None:
+    """A node as `hwgen calibrate` writes it, with zero points throughout: the project knows its design again."""
+    design = hwgen.schedule(hwgen.load(saved(onnx_model(), tmp_path)), clock_mhz=150)
+    hwgen.build(design, tmp_path / "project", backend="rtl")
+    project = hwgen.open_project(tmp_path / "project")
+    assert project.design.to_dict() == design.to_dict()
+    report = project.verify(level="rtl", sequences=10)
+    assert report["passed"] and report["levels"]["rtl"]["codes"] > 0
 
 
 def test_sequences_follow_without_bubbles() -> None:
