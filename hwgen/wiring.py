@@ -44,7 +44,7 @@ from hwgen.integer_network import (
 from hwgen.layers import Wire
 from hwgen.naming import identifier
 from hwgen.network import Network, NetworkOutput
-from hwgen.rtl_timing import dense_vectors, registers_for
+from hwgen.registers import dense_vectors, registers_for
 from hwgen.schedule import OUTPUTS, Options, Port, design_cell
 
 

@@ -188,7 +188,7 @@ def test_the_layer_is_what_the_node_says(tmp_path: Path) -> None:
     assert layer.update.activation_quantizer.zero_point == (2,) and not layer.update.activation_quantizer.codes.signed
 
 
-def test_inspect_shows_it_and_hardware_is_refused(tmp_path: Path) -> None:
+def test_inspect_shows_it_and_it_is_no_single_lstm(tmp_path: Path) -> None:
     network = load(saved(gru(), tmp_path))
     (layer,) = describe(network, None)["layers"]
     assert layer["kind"] == "GRU" and layer["sizes"] == {"inputs": INPUTS, "units": H}
