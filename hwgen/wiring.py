@@ -27,14 +27,13 @@ from hwgen.dataflow import (
     WidenNode,
     sums_type,
 )
-from hwgen.errors import ConfigError, UnsupportedError, listing, printable
+from hwgen.errors import ConfigError, listing, printable
 from hwgen.folding import Folding, divisors, nearest
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer_network import (
     ArgmaxStage,
     ConcatStage,
     DenseStage,
-    GruStage,
     IntegerNetwork,
     RecurrentStage,
     SelectStage,
@@ -213,10 +212,6 @@ class _Wiring:
 
     def add(self, stage: Stage) -> None:
         """The node of a stage, with what must stand in front of it."""
-        if isinstance(stage, GruStage):
-            raise UnsupportedError(
-                f"{printable(stage.name)}: hwgen runs this GRU (hwgen run), but generates no hardware for it so far"
-            )
         if isinstance(stage, RecurrentStage):
             self._cell(stage)
         elif isinstance(stage, DenseStage):
