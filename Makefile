@@ -38,11 +38,11 @@ demo: $(VENV)/core
 
 # make test
 test: $(VENV)/dev lint
-	$(BIN)/python -m pytest -n $(WORKERS) -m 'not long'
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not long'
 
 # make test-long   the full matrices: every option set x 2 sizes x 3 foldings
 test-long: $(VENV)/dev
-	$(BIN)/python -m pytest -n $(WORKERS) -m long -s
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long -s
 
 # make lint
 lint: $(VENV)/dev

@@ -117,7 +117,8 @@ class _Wiring:
         self.registers = registers_for(options.clock_mhz)
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
-        self._names: set[str] = set()
+        # The main input is called x, whatever else a model calls so.
+        self._names = {"x"}
         self._readers: Counter[str] = Counter()
         # What is still to be handed out of each wire.
         self._ends: dict[str, list[Stream]] = {}
@@ -184,7 +185,7 @@ class _Wiring:
         fed = next(fed for fed in port.wires if fed.name == wire)
         main = fed.per_step and all(edge.port.name != "x" for edge in self.edges)
         own = f"{port.name}_{port.wires.index(fed)}" if len(port.wires) > 1 else port.name
-        name = self._unique("x" if main else own if _is_given(port.name) else what)
+        name = "x" if main else self._unique(own if _is_given(port.name) else what)
         beats = fed.features // lanes
         codes = fed.quantizer.codes
         stream = Stream(self._unique(f"{name}_codes"), codes, lanes, beats, fed.per_step)

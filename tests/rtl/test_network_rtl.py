@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hardware import Record, assert_exact, plan
+from recurrent_networks import network, rnn
 from test_networks import MODELS, export
 
 import hwgen
@@ -62,6 +63,13 @@ def test_the_last_step_of_both_directions_waits_for_no_sequence(tmp_path: Path) 
     assert kinds[:5] == ["ForkNode", "CellNode", "CellNode", "SelectNode", "ConcatNode"]
     assert "BufferNode" not in kinds
     assert "BufferNode" in [type(node).__name__ for node in folded(tmp_path, "bidirectional").nodes]
+
+
+def test_the_main_input_is_called_x_whatever_else_is() -> None:
+    layer = rnn("x")
+    design = hwgen.schedule(network([layer], list(layer.wires)))
+    assert isinstance(design, Dataflow)
+    assert design.inputs[0].name == "x" and design.nodes[0].name == "x_2"
 
 
 def test_outputs_can_be_chosen(tmp_path: Path) -> None:
