@@ -63,7 +63,9 @@ def predict(design: Design, lengths: Sequence[int], registers: Registers | None 
     for port, cycles in moved.items():
         expected = port.beats * (sum(lengths) if port.per_step else len(lengths))
         assert len(cycles) == expected, f"{port.name}: {len(cycles)} of {expected} beats leave the design"
-    return Prediction({port.name: (cycles[0], cycles[-1]) for port, cycles in moved.items()})
+    # A wide beat in front of narrower ones moves with the last of its parts.
+    begin = edges["x"].moved.cycles[0]
+    return Prediction({port.name: (cycles[0] - begin, cycles[-1] - begin) for port, cycles in moved.items()})
 
 
 def period(design: Design) -> int:
