@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Yosys over the designs of designs.py: cells of each, in measured.json beside this file.
+"""Yosys over the designs of designs.py and of networks.py: cells of each, in measured.json and networks.json.
 
-``python benchmarks/synthesis/sweep.py`` synthesises what is missing or whose RTL has changed since, in a fixed order,
-one design after the other; it may be stopped and started again.  ``--export`` writes models/ anew (needs torch and
-Brevitas).
+``python benchmarks/synthesis/sweep.py layers`` or ``networks`` synthesises what is missing or whose RTL has changed
+since, in a fixed order, one design after the other; it may be stopped and started again.  ``export`` writes models/
+anew (needs torch and Brevitas).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.synthesis.designs import GENERATED, ROOT, Point, points
+from benchmarks.synthesis.networks import NetworkPoint, network_points
 from hwgen import project
 from hwgen.backends import rtl
-from hwgen.schedule import Schedule
+from hwgen.dataflow import Design
 from hwgen.synth import yosys
 
-MEASURED = Path(__file__).with_name("measured.json")
+LAYERS = Path(__file__).with_name("measured.json")
+NETWORKS = Path(__file__).with_name("networks.json")
 FLOW = "xc7"
 # What synthesis does not see: checks and comments.
 _UNSEEN = re.compile(r"^`ifndef SYNTHESIS$.*?^`endif$|//[^\n]*", re.MULTILINE | re.DOTALL)
@@ -38,27 +41,35 @@ _UNSEEN = re.compile(r"^`ifndef SYNTHESIS$.*?^`endif$|//[^\n]*", re.MULTILINE | 
 def main() -> None:
     """Export models, or synthesise."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--export", action="store_true", help="write the models of other sizes anew")
-    if parser.parse_args().export:
+    parser.add_argument("what", choices=("layers", "networks", "export"))
+    what = parser.parse_args().what
+    if what == "export":
         export()
-        return
+    elif what == "layers":
+        synthesise(points(), LAYERS)
+    else:
+        synthesise(network_points(), NETWORKS)
+
+
+def synthesise(designs: Sequence[Point | NetworkPoint], path: Path) -> None:
+    """What is missing in a file, or has changed."""
     tool = yosys.version()
-    data = json.loads(MEASURED.read_text()) if MEASURED.is_file() else {"designs": []}
+    data = json.loads(path.read_text()) if path.is_file() else {"designs": []}
     known = {entry["name"]: entry for entry in data["designs"]} if data.get("yosys") == tool else {}
     columns = MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
     with Progress(*columns) as progress:
-        task = progress.add_task("", total=len(points()))
-        for point in points():
+        task = progress.add_task("", total=len(designs))
+        for point in designs:
             progress.update(task, description=point.name)
             design = point.schedule()
             digest = rtl_digest(design)
             if known.get(point.name, {}).get("rtl") != digest:
                 known[point.name] = measure(point, design, digest)
-            write(tool, known)
+            write(tool, [known[point.name] for point in designs if point.name in known], path)
             progress.advance(task)
 
 
-def measure(point: Point, design: Schedule, digest: str) -> dict[str, Any]:
+def measure(point: Point | NetworkPoint, design: Design, digest: str) -> dict[str, Any]:
     """One design through Yosys."""
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hwgen-sweep-") as folder:
@@ -69,7 +80,7 @@ def measure(point: Point, design: Schedule, digest: str) -> dict[str, Any]:
     return {"name": point.name, "point": point.to_dict(), "rtl": digest, "seconds": seconds, "cells": cells}
 
 
-def rtl_digest(design: Schedule) -> str:
+def rtl_digest(design: Design) -> str:
     """What the measurement holds for: a digest of the generated sources, and of the static units that they use."""
     files = {path: " ".join(_UNSEEN.sub("", text).split()) for path, text in rtl.generate(design, "sweep").items()}
     sources = {path: text for path, text in files.items() if path.split("/")[0] in ("src", "rom")}
@@ -79,13 +90,12 @@ def rtl_digest(design: Schedule) -> str:
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def write(tool: str, known: dict[str, dict[str, Any]]) -> None:
-    """What is measured so far, in the order of the designs, a line each."""
-    entries = [known[point.name] for point in points() if point.name in known]
+def write(tool: str, entries: list[dict[str, Any]], path: Path) -> None:
+    """What is measured so far, a line each."""
     lines = ",\n".join(json.dumps(entry) for entry in entries)
-    partial = MEASURED.with_suffix(".tmp")
+    partial = path.with_suffix(".tmp")
     partial.write_text(f'{{"yosys": {json.dumps(tool)}, "flow": "{FLOW}", "designs": [\n{lines}\n]}}\n')
-    os.replace(partial, MEASURED)
+    os.replace(partial, path)
 
 
 def export() -> None:
