@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a design costs on an FPGA, from its schedule alone: LUTs, flip-flops, DSPs and block RAM, unit by unit.
+"""What a design costs on an FPGA, without synthesis: LUTs, flip-flops, DSPs and block RAM, unit by unit.
 
 DSPs and block RAM are exact.  LUTs and flip-flops are the structures that ``structure`` counts, each with a coefficient
 that is fitted to syntheses: cost.json, which benchmarks/synthesis/fit.py writes.
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hwgen.counting import Unit
+from hwgen.dataflow import Design
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Schedule
 from hwgen.structure import structure
+from hwgen.structure_network import network_structure
 
 FLOWS = ("xc7", "xcup")
 KINDS = ("lut", "ff", "dsp", "bram")
@@ -40,21 +42,43 @@ class Resources:
 
 @dataclass(frozen=True)
 class Cost:
-    """The predicted resources of a design, and those of each of its units."""
+    """The predicted resources of a design, and those of each of its units.
+
+    Units of a network are its nodes by name; ``inside`` has the units of those that are recurrent layers.
+    """
 
     whole: Resources
     units: Mapping[str, Resources]
+    inside: Mapping[str, Cost] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for schedule.json and synth.json."""
-        return {**self.whole.to_dict(), "units": {name: unit.to_dict() for name, unit in self.units.items()}}
+        units = {name: {**unit.to_dict(), **self._inside(name)} for name, unit in self.units.items()}
+        return {**self.whole.to_dict(), "units": units}
+
+    def _inside(self, name: str) -> dict[str, Any]:
+        return {"units": self.inside[name].to_dict()["units"]} if name in self.inside else {}
 
 
-def predict(design: Schedule, flow: str = "xc7", times: Timeline | None = None) -> Cost:
-    """The resources of a design, for a flow of ``FLOWS``."""
-    units = {unit.name: _priced(unit) for unit in structure(times or timeline(design), flow)}
-    lut, ff, dsp, bram = (sum(getattr(unit, kind) for unit in units.values()) for kind in KINDS)
-    return Cost(Resources(lut, ff, dsp, bram), units)
+def predict(design: Design, flow: str = "xc7", times: Timeline | None = None) -> Cost:
+    """The resources of a design, for a flow of ``FLOWS``; ``times`` are those of a layer, if they are known."""
+    if isinstance(design, Schedule):
+        return _of(structure(times or timeline(design), flow))
+    nodes = {name: _of(units) for name, units in network_structure(design, flow).items()}
+    units = {name: cost.whole for name, cost in nodes.items()}
+    inside = {name: cost for name, cost in nodes.items() if len(cost.units) > 1}
+    return Cost(total(units.values()), units, inside)
+
+
+def _of(units: Iterable[Unit]) -> Cost:
+    priced = {unit.name: _priced(unit) for unit in units}
+    return Cost(total(priced.values()), priced)
+
+
+def total(parts: Iterable[Resources]) -> Resources:
+    """Resources of several units together."""
+    lut, ff, dsp, bram = (sum(values) for values in zip(*((p.lut, p.ff, p.dsp, p.bram) for p in parts), strict=True))
+    return Resources(lut, ff, dsp, bram)
 
 
 @functools.cache

@@ -28,7 +28,9 @@ EXPECTED: dict[str, dict[str, float]] = {
         "counter": 1.0,  # bits of counters
         "design": 0.0,  # one for each design: what is counted nowhere else
         "digit": 1.0,  # bits of products with a number of two bits
+        "glue": 1.0,  # LUTs of handshakes between nodes
         "multiplier": 1.7,  # bits of adders of a product in LUTs
+        "mux": 1.0,  # LUTs that choose a word of a beat, or a stream
         "ram": 1.0,  # LUTs of memories that are written: exact
         "rom": 1.0,  # LUTs of different columns of read-only memories of up to 64 words
         "deep rom": 1.3,  # and of more, which multiplexers join, or more LUTs
@@ -56,6 +58,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "read": 1.0,  # bits of words that were read
         "state": 1.0,  # bits of h, twice
         "step": 1.0,  # bits within step functions
+        "word": 1.0,  # bits kept between nodes
     },
 }
 # Operands of the multipliers of a DSP, signed, without those of DSPs that take a part of a wider operand.

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hwgen import cost
 from hwgen.dataflow import Design
 from hwgen.errors import printable
 from hwgen.integer import Interval
@@ -30,7 +31,7 @@ from hwgen.layers import (
 from hwgen.lowering import lower
 from hwgen.network import Network
 from hwgen.quantizer import Quantizer
-from hwgen.report import print_schedule
+from hwgen.report import cost_line, print_schedule
 
 
 def describe(network: Network, design: Design | None, refusal: str | None = None) -> dict[str, Any]:
@@ -48,6 +49,7 @@ def describe(network: Network, design: Design | None, refusal: str | None = None
         ],
         "layers": [_describe_layer(layer, stage) for layer, stage in zip(network.layers, model.stages, strict=True)],
         "default_schedule": None if design is None else design.to_dict(),
+        "predicted_resources": None if design is None else cost.predict(design).to_dict(),
         "no_hardware": refusal,
         "warnings": list(network.warnings),
     }
@@ -210,6 +212,8 @@ def print_description(description: dict[str, Any], out: Console) -> None:
     else:
         out.print("without further options, [bold]hwgen build[/] would generate:")
         print_schedule(description["default_schedule"], out)
+        target = description["default_schedule"]["target"]
+        out.print(cost_line(description["predicted_resources"], target), soft_wrap=True)
     for warning in description["warnings"]:
         out.print(f"[yellow]warning[/]: {escape(warning)}")
 

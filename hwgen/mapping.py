@@ -104,6 +104,11 @@ def ram_luts(words: int, bits: int) -> int:
     return 4 * -(-bits // 6) if words <= 32 else 4 * -(-bits // 3) * -(-words // 64)
 
 
+def mux_luts(words: int) -> int:
+    """LUTs that choose a bit of so many words: four a LUT, which multiplexers of the slices join."""
+    return -(-words // 4) if words > 1 else 0
+
+
 @dataclass(frozen=True)
 class Memory:
     """A memory with a registered read, and where it is: ``block`` RAM, or LUTs."""

@@ -115,7 +115,8 @@ def _rtl_facts(design: Design) -> dict[str, Any]:
     """What is exact of the RTL: cycles of each recurrent layer, and what the design is predicted to take."""
     if isinstance(design, Dataflow):
         cells = {node.name: timeline(node.design) for node in design.nodes if isinstance(node, CellNode)}
-        return {"cells": {name: _cycles(times) for name, times in cells.items()}}
+        cycles = {name: _cycles(times) for name, times in cells.items()}
+        return {"cells": cycles, "predicted_resources": cost.predict(design).to_dict()}
     times = timeline(design)
     return {**_cycles(times), "predicted_resources": cost.predict(design, times=times).to_dict()}
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from rich.table import Table
 
 from hwgen import cost
 from hwgen.dataflow import Design
-from hwgen.schedule import Schedule
 
 
 def print_schedule(data: dict[str, Any], out: Console) -> None:
@@ -94,21 +94,21 @@ def print_build(path: Path, design: Design, backends: tuple[str, ...], out: Cons
             f"a small ratio, lie within {max(gate.bound for gate in bounded):.2g} LSB of the real ones"
         )
     print_schedule(design.to_dict(), out)
-    if "rtl" in backends and isinstance(design, Schedule):
-        _print_cost(cost.predict(design).whole, design, out)
+    if "rtl" in backends:
+        out.print(cost_line(cost.predict(design).whole.to_dict(), asdict(design.options.target)), soft_wrap=True)
     out.print(f"next: hwgen verify {escape(str(path))}", soft_wrap=True)
 
 
-def _print_cost(whole: cost.Resources, design: Schedule, out: Console) -> None:
+def cost_line(predicted: dict[str, float], target: dict[str, Any]) -> str:
     """What the RTL is predicted to take of the target, and how much of it there is."""
-    device = design.options.target
-    limits = {"lut": device.lut, "ff": device.ff, "dsp": device.dsp, "bram": device.bram36}
+    limits = {"lut": "lut", "ff": "ff", "dsp": "dsp", "bram": "bram36"}
     names = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram": "block RAM"}
     parts = []
-    for kind, value in whole.to_dict().items():
-        style = "[red]" if value > limits[kind] else "[default]"
-        parts.append(f"{style}{value:,.10g} of {limits[kind]:,} {names[kind]}[/]")
-    out.print(f"RTL predicted to take {', '.join(parts)}")
+    for kind, name in names.items():
+        value, limit = predicted[kind], target[limits[kind]]
+        style = "[red]" if value > limit else "[default]"
+        parts.append(f"{style}{value:,.10g} of {limit:,} {name}[/]")
+    return f"RTL predicted to take {', '.join(parts)}"
 
 
 def print_verification(report: dict[str, Any], out: Console) -> None:
@@ -158,6 +158,10 @@ def print_synthesis(flow: str, result: dict[str, Any], out: Console) -> None:
     table = Table(f"{flow}, Yosys", "LUT", "FF", "DSP", "block RAM", box=None, pad_edge=False)
     for name, entry in result["units"].items():
         table.add_row(f"  {name}", *_resources(entry), style="dim")
+    for name, entry in result.get("nodes", {}).items():
+        table.add_row(f" {name}", *_resources(entry["measured"]))
+        if "predicted" in entry:
+            table.add_row("  predicted", *_resources(entry["predicted"]), style="dim")
     table.add_row("whole, flattened", *_resources(result["measured"]))
     if "predicted" in result:
         errors = result["relative_error"].values()

@@ -14,20 +14,17 @@ import numpy as np
 from hwgen import mapping
 from hwgen.backends.rtl import taps
 from hwgen.backends.sv import index_bits
-from hwgen.counting import Count, Unit, dsp_slices
-from hwgen.errors import UnsupportedError, printable
-from hwgen.mapping import code_bits
-from hwgen.rtl_timing import LstmTimeline, Timeline
+from hwgen.counting import Count, Unit, dsp_slices, varying_columns
+from hwgen.mapping import Memory, code_bits
+from hwgen.quantizer import IntArray
+from hwgen.registers import Registers, product_latency, tree_stages
+from hwgen.rtl_timing import GruTimeline, LstmTimeline, Timeline
 from hwgen.schedule import FoldedProduct
 from hwgen.structure_steps import elementwise
 
 
 def structure(times: Timeline, flow: str = "xc7") -> list[Unit]:
-    """What the units of a design are made of; raises UnsupportedError for cells that were never measured."""
-    if not isinstance(times, LstmTimeline):
-        raise UnsupportedError(
-            f"{printable(times.design.cell.name)}: resources are predicted of LSTM layers only; hwgen synth counts"
-        )
+    """What the units of a recurrent layer are made of."""
     return [
         _input_product(times, flow),
         _sums_buffer(times, flow),
@@ -45,10 +42,9 @@ def _weights(count: Count, product: FoldedProduct, stages: int, dsp: bool) -> No
     count.rom(mapping.weight_memory(product), words, mapping.weight_bits(product), stages, dsp)
 
 
-def _matvec(count: Count, times: Timeline, product: FoldedProduct, codes: int, sum_bits: int, tree: int) -> bool:
+def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, stages: int, tree: int) -> bool:
     """hwgen_matvec: products, adder trees, accumulators; returns whether it multiplies in DSPs."""
     pe, simd, weight = product.pe, product.simd, mapping.weight_bits(product)
-    stages = times.registers.product
     dsp = mapping.product_in_dsp(product, codes, sum_bits)
     bits = codes + 1 if product.weight.bipolar else codes + weight
     if dsp:
@@ -94,14 +90,37 @@ def _constant_products(count: Count, product: FoldedProduct, codes: int, stages:
 
 def _input_product(times: Timeline, flow: str) -> Unit:
     count = Count("input product", flow)
-    design, registers = times.design, times.registers
-    product, codes = design.input_product, code_bits(design.cell.input)
-    sums = mapping.sum_bits(design)
-    dsp = _matvec(count, times, product, codes, sums, times.input_tree)
+    design, codes = times.design, code_bits(times.design.cell.input)
+    bias = mapping.memories(times)["bias"]
+    streamed_product(
+        count,
+        design.input_product,
+        codes,
+        mapping.sum_bits(design),
+        design.bias,
+        bias,
+        times.registers,
+        times.sums_steps,
+    )
+    return count.unit()
+
+
+def streamed_product(
+    count: Count,
+    product: FoldedProduct,
+    codes: int,
+    sums: int,
+    bias: IntArray,
+    bias_memory: Memory,
+    registers: Registers,
+    steps: int,
+) -> None:
+    """hwgen_input_product: ``codes`` and ``sums`` are the bits of one, ``steps`` how many vectors it counts."""
+    tree, latency = tree_stages(product.simd, registers), product_latency(product.simd, registers)
+    dsp = _matvec(count, product, codes, sums, registers.product, tree)
     _weights(count, product, registers.weight, dsp)
-    words = design.bias.reshape(product.folds, product.pe)
-    count.rom(mapping.memories(times)["bias"], words, sums, 1)
-    count.counter(product.folds, product.column_tiles, product.cycles, times.sums_steps + 1)
+    count.rom(bias_memory, bias.reshape(product.folds, product.pe), sums, 1)
+    count.counter(product.folds, product.column_tiles, product.cycles, steps + 1)
     operands = product.simd * codes
     if product.folds > 1:
         count.lut["ram"] += mapping.ram_luts(product.column_tiles, operands) if product.column_tiles > 1 else 0
@@ -109,10 +128,9 @@ def _input_product(times: Timeline, flow: str) -> Unit:
         count.ff["read"] += operands if product.column_tiles == 1 else 0
     count.ff["absorbed" if dsp else "operand"] += operands * registers.weight
     count.delay(2, registers.weight)
-    count.delay(index_bits(product.folds), times.input_latency - 2)
-    count.delay(1, times.input_latency)
-    count.flag(registers.weight + times.input_latency)
-    return count.unit()
+    count.delay(index_bits(product.folds), latency - 2)
+    count.delay(1, latency)
+    count.flag(registers.weight + latency)
 
 
 def _sums_buffer(times: Timeline, flow: str) -> Unit:
@@ -154,36 +172,55 @@ def _hidden_product(times: Timeline, flow: str) -> Unit:
     count = Count("hidden product", flow)
     design = times.design
     product, codes = design.hidden_product, code_bits(design.cell.hidden)
-    dsp = _matvec(count, times, product, codes, mapping.total_bits(design), times.hidden_tree)
+    stages = times.registers.product
+    dsp = _matvec(count, product, codes, mapping.total_bits(design), stages, times.hidden_tree)
     _weights(count, product, times.registers.weight, dsp)
     count.ff["absorbed" if dsp else "operand"] += product.simd * codes * times.registers.operand
     return count.unit()
 
 
-def _state(times: LstmTimeline, flow: str) -> Unit:
-    """Both copies of h with their multiplexers, c, and initial states that come from outside."""
+def _state(times: Timeline, flow: str) -> Unit:
+    """Both copies of h with their multiplexers, what the units read, and initial states that come from outside."""
     count = Count("state", flow)
     design = times.design
-    cell, simd, hidden_bits = design.lstm, design.hidden_product.simd, code_bits(design.cell.hidden)
+    cell, simd, hidden_bits = design.cell, design.hidden_product.simd, code_bits(design.cell.hidden)
     whole = cell.hidden_size * hidden_bits
     count.ff["state"] += 2 * whole
     count.lut["state select"] += simd * hidden_bits * _select_luts(2 * times.column_tiles)
     count.lut["state write"] += 2 * times.groups
-    count.ram(mapping.memories(times)["cell_state"])
-    for port, initial, bits, lanes in (
-        ("h0", cell.initial_hidden, hidden_bits, simd),
-        ("c0", cell.initial_cell, code_bits(cell.cell), design.units),
-    ):
+    states = [(cell.initial_hidden, hidden_bits, simd, times.read)]
+    if isinstance(times, LstmTimeline):
+        lstm = design.lstm
+        states.append((lstm.initial_cell, code_bits(lstm.cell), design.units, times.kept))
+    elif isinstance(times, GruTimeline):
+        states.append((cell.initial_hidden, hidden_bits, design.units, times.kept))
+        _new_rows(count, times)
+    if len(states) > 1:
+        count.ram(mapping.memories(times)["cell_state"])
+    for initial, bits, lanes, used in states:
         if initial is None:
             whole = cell.hidden_size * bits
             count.ff["state"] += 2 * whole
             count.lut["state select"] += lanes * bits * _select_luts(2 * cell.hidden_size // lanes)
             count.lut["state write"] += 2 * cell.hidden_size // design.units
             count.counter(cell.hidden_size // design.units)
-            count.flag(6 + (times.read if port == "h0" else times.kept))
+            count.flag(6 + used)
         if initial is None or (initial != initial[0]).any() or initial[0]:
             count.lut["select"] += lanes * bits
     return count.unit()
+
+
+def _new_rows(count: Count, times: GruTimeline) -> None:
+    """The bias that rows of the candidate of a GRU start from, by unit."""
+    design, bits = times.design, mapping.total_bits(times.design)
+    if times.groups > 1:
+        for lane in range(design.units):
+            columns = varying_columns(times.cell.new_hidden.bias[lane :: design.units, np.newaxis], bits)
+            count.lut["constants"] += mapping.rom_luts(times.groups, np.unique(columns, axis=1).shape[1])
+            count.ff["constants"] += columns.shape[1]
+    if times.parts > 1:
+        count.lut["select"] += design.hidden_product.pe * bits
+        count.delay(index_bits(times.parts), times.total - 1)
 
 
 def _select_luts(words: int) -> float:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from hwgen import mapping
@@ -15,7 +18,19 @@ from hwgen.quantizer import RoundingMode
 from hwgen.rtl_timing import Timeline
 
 
-def _step_multiply(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+@dataclass(frozen=True)
+class Lanes:
+    """Where step functions stand: ``lanes`` side by side, each of them for ``groups`` channels one after the other.
+
+    ``source`` names what one reads, for step functions of the same share products with equal constants.
+    """
+
+    lanes: int
+    groups: int
+    source: Callable[[Instance], str]
+
+
+def _step_multiply(count: Count, p: dict[str, int], instance: Instance, where: Lanes, lane: int) -> None:
     assert instance.certified is not None
     form = instance.certified.form
     assert isinstance(form, MultiplyForm)
@@ -23,14 +38,14 @@ def _step_multiply(count: Count, p: dict[str, int], instance: Instance, times: T
     wide = bits > LIMB_BITS + 1
     widths = [LIMB_BITS + 1, bits - LIMB_BITS] if wide else [bits]
     constant = None
-    if len(form.multiplier) == 1 or times.groups == 1:
+    if len(form.multiplier) == 1 or where.groups == 1:
         constant = int(form.multiplier[lane % len(form.multiplier)])
         limbs = mapping.limbs(constant, bits)
         widths = [mapping.odd_bits(limb) for limb in limbs]
     count.ff["operand"] += value * p["InputStages"]
     slices = 0
     for index, width in enumerate(widths):
-        if constant is not None and count.seen((lane, _source(instance, times), value, limbs[index])):
+        if constant is not None and count.seen((lane, where.source(instance), value, limbs[index])):
             continue
         if p["HighDsp" if index else "Dsp"]:
             slices += dsp_slices(value, width, count.flow)
@@ -48,14 +63,7 @@ def _step_multiply(count: Count, p: dict[str, int], instance: Instance, times: T
     _clamp(count, rest, p)
 
 
-def _source(instance: Instance, times: Timeline) -> str:
-    """The signal that a step function reads; gates that come one after the other on a lane read the same total."""
-    name = dict(instance.ports)["value_i"]
-    gate, total, _ = name.partition("_total")
-    return f"total {times.gates[gate].lane}" if total else name
-
-
-def _step_shift(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+def _step_shift(count: Count, p: dict[str, int], instance: Instance, where: Lanes, lane: int) -> None:
     assert instance.certified is not None
     form = instance.certified.form
     assert isinstance(form, ShiftForm)
@@ -71,12 +79,12 @@ def _clamp(count: Count, bits: int, p: dict[str, int]) -> None:
     count.ff["code"] += p["CodeBits"] * p["OutputStages"]
 
 
-def _step_search(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+def _step_search(count: Count, p: dict[str, int], instance: Instance, where: Lanes, lane: int) -> None:
     assert instance.certified is not None
     form = instance.certified.form
     assert isinstance(form, SearchForm)
     nodes = form.nodes()
-    nodes = nodes[lane :: times.design.units] if len(nodes) > 1 else nodes
+    nodes = nodes[lane :: where.lanes] if len(nodes) > 1 else nodes
     levels, parts = form.levels, p["Stages"] + 1 - p["OutputRegister"]
     bits, rows = p["ThresholdBits"], p["Rows"]
     row_bits = index_bits(rows) if rows > 1 else 0
@@ -98,11 +106,11 @@ def _step_search(count: Count, p: dict[str, int], instance: Instance, times: Tim
     count.lut["clamp"] += p["CodeBits"]
 
 
-def _step_table(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+def _step_table(count: Count, p: dict[str, int], instance: Instance, where: Lanes, lane: int) -> None:
     assert instance.certified is not None
     form = instance.certified.form
     assert isinstance(form, TableForm)
-    rows = form.table[lane :: times.design.units] if len(form.table) > 1 else form.table
+    rows = form.table[lane :: where.lanes] if len(form.table) > 1 else form.table
     words = p["Rows"] << index_bits(rows.shape[1])
     count.rom(Memory(words, p["CodeBits"], False, bool(p["Block"])), rows.reshape(-1, 1), p["CodeBits"], p["Stages"])
     # The address is value - lo: an inverted sign, or a part of the memory's own LUTs, or an adder.
@@ -110,7 +118,7 @@ def _step_table(count: Count, p: dict[str, int], instance: Instance, times: Time
         count.lut["step adder"] += p["ValueBits"]
 
 
-def _product(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+def _product(count: Count, p: dict[str, int], instance: Instance, where: Lanes, lane: int) -> None:
     left, right = p["LeftBits"] + (p["LeftZero"] != 0), p["RightBits"] + (p["RightZero"] != 0)
     count.lut["step adder"] += left * (p["LeftZero"] != 0) + right * (p["RightZero"] != 0)
     if p["Dsp"]:
@@ -120,21 +128,21 @@ def _product(count: Count, p: dict[str, int], instance: Instance, times: Timelin
         count.ff["product"] += p["ProductBits"] * p["Stages"]
 
 
-def _constants(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+def _constants(count: Count, p: dict[str, int], instance: Instance, where: Lanes, lane: int) -> None:
     if p["Depth"] > 1:
         assert instance.contents is not None
-        values = instance.contents[lane :: times.design.units, np.newaxis]
+        values = instance.contents[lane :: where.lanes, np.newaxis]
         columns = np.unique(varying_columns(values, p["Width"]), axis=1).shape[1]
         count.lut["constants"] += mapping.rom_luts(p["Depth"], columns)
         # The register of a multiplier is one of its DSP.
         count.ff["absorbed" if instance.name.endswith("_multiplier") else "constants"] += columns
 
 
-def _delay(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+def _delay(count: Count, p: dict[str, int], instance: Instance, where: Lanes, lane: int) -> None:
     count.delay(p["Width"], p["Stages"])
 
 
-def _hold(count: Count, p: dict[str, int], instance: Instance, times: Timeline, lane: int) -> None:
+def _hold(count: Count, p: dict[str, int], instance: Instance, where: Lanes, lane: int) -> None:
     count.flag(p["Delay"])
     count.ff["step"] += p["Width"]
 
@@ -156,9 +164,26 @@ def elementwise(times: Timeline, flow: str) -> Unit:
     builder = unit_builder(times)
     builder.build()
     count = Count("elementwise", flow)
-    for lane in range(times.design.units):
-        for instance in builder.instances():
-            numbers = {name: value for name, value in instance.parameters if isinstance(value, int)}
-            _LAWS[instance.module](count, numbers, instance, times, lane)
-        count.lut["step adder"] += builder.sum_bits
+
+    def source(instance: Instance) -> str:
+        """Gates that come one after the other on a lane read the same total."""
+        name = argument(instance)
+        gate, total, _ = name.partition("_total")
+        return f"total {times.gates[gate].lane}" if total else name
+
+    count_lanes(count, builder.instances(), Lanes(times.design.units, times.groups, source))
+    count.lut["step adder"] += times.design.units * builder.sum_bits
     return count.unit()
+
+
+def argument(instance: Instance) -> str:
+    """The signal that a step function reads."""
+    return dict(instance.ports)["value_i"]
+
+
+def count_lanes(count: Count, instances: Sequence[Instance], where: Lanes) -> None:
+    """What stands in each of several lanes that work side by side."""
+    numbers = [{name: value for name, value in i.parameters if isinstance(value, int)} for i in instances]
+    for lane in range(where.lanes):
+        for instance, parameters in zip(instances, numbers, strict=True):
+            _LAWS[instance.module](count, parameters, instance, where, lane)

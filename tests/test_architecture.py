@@ -53,6 +53,7 @@ LAYERS = (
     ("counting",),
     ("structure_steps",),
     ("structure",),
+    ("structure_network",),
     ("cost",),
     ("project",),
     ("verify", "synth"),

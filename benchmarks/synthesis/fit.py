@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,12 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.synthesis.designs import Point, held_out
-from hwgen import cost, counting, structure
+from benchmarks.synthesis.networks import NetworkPoint
+from benchmarks.synthesis.sweep import LAYERS, NETWORKS
+from hwgen import cost, counting, structure, structure_network
 from hwgen.rtl_timing import timeline
 from hwgen.synth import yosys
 
-MEASURED = Path(__file__).with_name("measured.json")
 FITTED = ("lut", "ff")
 # Memories of LUTs are counted exactly.
 KNOWN: dict[str, dict[str, float]] = {"lut": {"ram": 1.0, "shift register": 1.0}, "ff": {}}
@@ -66,18 +68,22 @@ class Sample:
 
 
 def load() -> list[Sample]:
-    """Every measured design."""
-    designs = json.loads(MEASURED.read_text())["designs"]
-    out = held_out([entry["name"] for entry in designs])
-    return [
-        Sample(
-            entry["name"],
-            entry["name"] in out,
-            tuple(structure.structure(timeline(Point.from_dict(entry["point"]).schedule()))),
-            yosys.count(entry["cells"]),
-        )
-        for entry in designs
+    """Every measured design: layers alone, then networks."""
+    layers = json.loads(LAYERS.read_text())["designs"]
+    out = held_out([entry["name"] for entry in layers])
+    found = [
+        _sample(entry, entry["name"] in out, structure.structure(timeline(Point.from_dict(entry["point"]).schedule())))
+        for entry in layers
     ]
+    for entry in json.loads(NETWORKS.read_text())["designs"]:
+        point = NetworkPoint(entry["point"]["network"])
+        nodes = structure_network.network_structure(point.schedule())
+        found.append(_sample(entry, point.held_out, [unit for units in nodes.values() for unit in units]))
+    return found
+
+
+def _sample(entry: Mapping[str, Any], out: bool, units: Iterable[counting.Unit]) -> Sample:
+    return Sample(entry["name"], out, tuple(units), yosys.count(entry["cells"]))
 
 
 def fit(samples: list[Sample], kind: str) -> dict[str, float]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks that the cost model is fitted to and measured on: drawn at random, a seed each, with folding and clock.
 
-Stacks of one or two LSTM, RNN or GRU layers, in one direction or both, 2 to 24 units wide, of 2 to 8 bits, with and
+Stacks of one or two LSTM, RNN or GRU layers, in one direction or both, 4 to 16 units wide, of 2 to 8 bits, with and
 without what may stand around them.  Weights are random: what they compute does not matter here.
 """
 
@@ -43,7 +43,7 @@ HELD_OUT = range(100, 148)
 HEADS = ("none", "none", "every step", "last step", "deep", "argmax", "sums", "select")
 KINDS = ("LSTM", "RNN", "GRU")
 # What a folding drawn at random may take: Yosys should come to an end soon.
-MULTIPLIERS = 40
+MULTIPLIERS = 16
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,10 @@ class _Draw:
         choose = self.choose
         codes = IntegerType(self.bits, True)
         codes_in = self._quantizer(2.0, codes)
-        x = wire = Wire("x", choose.choice((1, 2, 3, 4, 6, 8, 12, 16)), True, codes_in)
+        x = wire = Wire("x", choose.choice((1, 2, 3, 4, 6, 8, 12)), True, codes_in)
         if choose.random() < 0.2:
             wire = self._map("front", wire, Activation.IDENTITY, self._quantizer(2.0, codes))
-        for number in range(choose.choice((1, 1, 2))):
+        for number in range(choose.choice((1, 1, 1, 2))):
             wire = self._recurrent(f"layer{number}", wire)
             if choose.random() < 0.2:
                 quantizer = self._quantizer(1.0, IntegerType(choose.choice((4, self.bits)), True))
@@ -178,7 +178,9 @@ class _Draw:
         values = self.values.normal(0, 0.3, rows).astype(np.float32).astype(np.float64)
         return values if self.biased else None
 
-    def _gate(self, name: str, hidden: int, inputs: int, activation: Activation, given: Quantizer | None = None) -> Gate:
+    def _gate(
+        self, name: str, hidden: int, inputs: int, activation: Activation, given: Quantizer | None = None
+    ) -> Gate:
         codes = IntegerType(max(4, self.bits), activation is not Activation.SIGMOID)
         accumulator = self._quantizer(3.0, IntegerType(max(6, self.bits), True))
         quantizer = given or self._quantizer(1.0, codes)
@@ -186,8 +188,8 @@ class _Draw:
         return Gate(name, *weights, self._bias(hidden), accumulator, activation, quantizer)
 
     def _recurrent(self, name: str, wire: Wire) -> Wire:
-        choose, hidden = self.choose, self.choose.choice((4, 6, 8, 8, 10, 12, 16, 20, 24))
-        kind, both = choose.choice(KINDS), choose.random() < 0.2
+        choose, hidden = self.choose, self.choose.choice((4, 4, 6, 8, 8, 10, 12, 16))
+        kind, both = choose.choice(KINDS), choose.random() < 0.15
         state = choose.choice((6, 8, 12)) if self.bits < 8 else choose.choice((8, 8, 12))
         cell = self._quantizer(2.0, IntegerType(state, True))
         coupled, zero = choose.random() < 0.2, choose.random() < 0.8

@@ -43,9 +43,9 @@ def dense_files(design: DenseDesign, origin: str) -> dict[str, str]:
         f"{folder}/weights.hex": weight_file(product),
         f"{folder}/bias.hex": bias_file(stage.bias, product, design.sum_bits),
     }
-    if stage.step is not None:
-        builder = StepBuilder(design.registers, product.folds, product.pe, folder, noun="output")
-        files |= _lane(builder, stage.step, context)
+    builder = dense_lane(design)
+    if builder is not None:
+        files |= _lane(builder, design, context)
     files[f"src/{design.name}.sv"] = environment().get_template("dense.sv.jinja").render(context)
     return files
 
@@ -66,8 +66,7 @@ def map_files(design: MapDesign, origin: str) -> dict[str, str]:
             f"{design.step_latency + 1} cycles after it entered."
         ),
     }
-    builder = StepBuilder(design.registers, design.beats, design.lanes, f"rom/{design.name}", noun="feature")
-    files = _lane(builder, stage.step, context)
+    files = _lane(map_lane(design), design, context)
     files[f"src/{design.name}.sv"] = environment().get_template("map.sv.jinja").render(context)
     return files
 
@@ -81,17 +80,39 @@ def _edges(source: IntegerType, codes: IntegerType) -> dict[str, object]:
     }
 
 
-def _lane(builder: StepBuilder, certified: Certified, context: dict[str, object]) -> dict[str, str]:
-    """The module of one lane; what it needs of its surroundings joins ``context``."""
-    assert builder.lanes < 1000, f"{context['name']}: the digits of {builder.lanes} lanes"
-    bits, code_bits = int(str(context["value_bits"])), int(str(context["code_bits"]))
-    builder.begin(f"From a value to its code, {context['name']}.")
+def dense_lane(design: DenseDesign) -> StepBuilder | None:
+    """The step function of a dense layer, of one lane; None if its sums are its codes."""
+    if design.stage.step is None:
+        return None
+    product, folder = design.product, f"rom/{design.name}"
+    builder = StepBuilder(design.registers, product.folds, product.pe, folder, noun="output")
+    return _stepped(builder, design, design.stage.step, design.sum_bits)
+
+
+def map_lane(design: MapDesign) -> StepBuilder:
+    """The step function on a stream, of one lane."""
+    folder = f"rom/{design.name}"
+    builder = StepBuilder(design.registers, design.beats, design.lanes, folder, noun="feature")
+    return _stepped(builder, design, design.stage.step, design.value_bits)
+
+
+def _stepped(builder: StepBuilder, design: DenseDesign | MapDesign, certified: Certified, bits: int) -> StepBuilder:
+    """From a value of so many bits to its code."""
+    assert builder.lanes < 1000, f"{design.name}: the digits of {builder.lanes} lanes"
+    code_bits = design.codes.storage.bits
+    builder.begin(f"From a value to its code, {design.name}.")
     code = builder.step(Signal("value_i", bits, 0, 0), certified, "code")
     builder.block.assigns.append(("code_o", f"{code_bits}'($signed({code.name}))"))
     if code.bits > code_bits:
         # The sign of a code that has none.
         builder.block.signals.append((1, "unused_code"))
         builder.block.assigns.append(("unused_code", f"|{code.name}[{code.bits - 1}:{code_bits}]"))
+    assert code.begin == design.step_latency
+    return builder
+
+
+def _lane(builder: StepBuilder, design: DenseDesign | MapDesign, context: dict[str, object]) -> dict[str, str]:
+    """The module of one lane; what it needs of its surroundings joins ``context``."""
     context |= {
         "blocks": builder.blocks,
         "indexed": builder.indexed,
@@ -100,7 +121,7 @@ def _lane(builder: StepBuilder, certified: Certified, context: dict[str, object]
         "lane_used": builder.parameter_uses("Lane"),
         "constant": not builder.instances(),
         "lane_text": (
-            f"One of {builder.lanes} lanes of {context['name']}: its step function, whose code is there {code.begin} "
+            f"One of {builder.lanes} lanes of {context['name']}: its step function, whose code is there {design.step_latency} "
             "cycles after the value.  certificate.json says what was checked about it."
         ),
     }

@@ -67,6 +67,11 @@ def module_name(design: Dataflow, node: Node) -> str:
     return node.design.module if isinstance(node, CellNode) else f"{top_name(design)}_{node.name}"
 
 
+def instance_module(design: Dataflow, node: Node) -> str:
+    """The module that stands for a node: its own, or a static unit."""
+    return _instance(design, node).module
+
+
 def _input(edge: Edge) -> Instance:
     """Codes without the padding of the port."""
     port, stream = edge.port, edge.stream

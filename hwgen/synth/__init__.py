@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hwgen import cost
+from hwgen.backends.naming import top_name
+from hwgen.backends.rtl_network import instance_module
+from hwgen.dataflow import Dataflow
 from hwgen.errors import ConfigError, printable
 from hwgen.project import Project
-from hwgen.schedule import Schedule
 from hwgen.synth import nextpnr, yosys
 
 FLOWS = ("xc7", "xcup", "ecp5")
@@ -28,8 +30,8 @@ def synthesise(
 ) -> dict[str, Any]:
     """Synthesise the RTL of a project and return what is written to synth.json under the name of the flow.
 
-    xc7 and xcup count LUTs, flip-flops, DSP slices and 36 kbit block RAMs as Yosys maps them, for the whole and by
-    unit, and say what was predicted; ecp5 also places and routes on ``device`` and gives the highest clock in MHz with
+    xc7 and xcup count LUTs, flip-flops, DSP slices and 36 kbit block RAMs as Yosys maps them, for the whole, by unit
+    and of a network by node, and say what was predicted; ecp5 also places and routes on ``device`` and gives the highest clock in MHz with
     the critical path.  Without ``units`` only the whole is counted, which takes half the time.
     """
     if flow not in FLOWS:
@@ -40,14 +42,16 @@ def synthesise(
         progress(f"Yosys for {flow}, flattened")
         measured = yosys.resources(project, flow, Path(folder))
         result: dict[str, Any] = {"measured": measured}
-        if flow in cost.FLOWS and isinstance(project.design, Schedule):
-            predicted = cost.predict(project.design, flow).whole.to_dict()
-            errors = {kind: _relative(predicted[kind], measured[kind]) for kind in cost.KINDS}
-            result |= {"predicted": predicted, "relative_error": errors}
+        predicted = cost.predict(project.design, flow) if flow in cost.FLOWS else None
+        if predicted is not None:
+            result |= _beside(predicted.whole.to_dict(), measured)
         result["units"] = {}
         if units:
             progress(f"Yosys for {flow}, unit by unit")
-            result["units"] = yosys.unit_resources(project, flow, Path(folder))
+            top, modules = top_name(project.design), yosys.cells(project, flow, Path(folder), by_unit=True)
+            result["units"] = yosys.unit_resources(modules, top)
+            if isinstance(project.design, Dataflow):
+                result["nodes"] = _nodes(project.design, yosys.instance_resources(modules, top), predicted)
         if flow == "ecp5":
             progress(f"placing and routing on {device}")
             result |= nextpnr.place(project, device, Path(folder))
@@ -55,6 +59,28 @@ def synthesise(
     found = json.loads(path.read_text()) if path.is_file() else {}
     path.write_text(json.dumps(found | {flow: result}, indent=2) + "\n")
     return result
+
+
+def _nodes(
+    design: Dataflow, measured: Mapping[str, Mapping[str, float]], predicted: cost.Cost | None
+) -> dict[str, dict[str, Any]]:
+    """What stands in the top level: layers by name, and what is between them by the name of its module."""
+    modules: dict[str, list[str]] = {}
+    for node in design.nodes:
+        modules.setdefault(instance_module(design, node), []).append(node.name)
+    found = {}
+    for module, names in modules.items():
+        own = dict(measured.get(module, dict.fromkeys(cost.KINDS, 0.0)))
+        entry: dict[str, Any] = {"nodes": names, "measured": own}
+        if predicted is not None:
+            entry |= _beside(cost.total(predicted.units[name] for name in names).to_dict(), own)
+        found[names[0] if module.startswith(top_name(design)) else module] = entry
+    return found
+
+
+def _beside(predicted: Mapping[str, float], measured: Mapping[str, float]) -> dict[str, Any]:
+    errors = {kind: _relative(predicted[kind], measured[kind]) for kind in cost.KINDS}
+    return {"predicted": dict(predicted), "relative_error": errors}
 
 
 def _relative(predicted: float, measured: float) -> float | None:

@@ -40,6 +40,9 @@ _UNITS = (
         "hwgen_axis_output",
         "hwgen_sequence_reverse",
     ),
+    # Between the layers of a network.
+    *("hwgen_stream_fork", "hwgen_stream_narrow", "hwgen_stream_widen", "hwgen_stream_buffer", "hwgen_stream_concat"),
+    *("hwgen_step_select", "hwgen_argmax"),
 )
 # LUTs that a cell takes: on 7 series and UltraScale(+) memories of LUTs count as many as they occupy.
 _LUTS = {
@@ -132,19 +135,48 @@ def resources(project: Project, flow: str, folder: Path, frontend: str = "verilo
     return count(found)
 
 
-def unit_resources(project: Project, flow: str, folder: Path) -> dict[str, dict[str, float]]:
-    """The same of each unit, with walls between them: more than the whole, where units share nothing."""
-    top, modules = top_name(project.design), cells(project, flow, folder, by_unit=True)
+Modules = Mapping[str, Mapping[str, int]]
+
+
+def unit_resources(modules: Modules, top: str) -> dict[str, dict[str, float]]:
+    """The same of each unit of ``cells`` by unit: more than the whole, where units share nothing."""
     units: dict[str, dict[str, float]] = {}
     for name, inside in modules.items():
-        times = _instances(name, top, modules)
-        counts = units.setdefault(_unit(name), dict.fromkeys(("lut", "ff", "dsp", "bram"), 0.0))
-        for kind, number in count(inside).items():
-            counts[kind] += number * times
+        _add(units.setdefault(_unit(name), _nothing()), count(inside), _instances(name, top, modules))
     return {name: counts for name, counts in sorted(units.items()) if any(counts.values())}
 
 
-def _instances(name: str, top: str, modules: Mapping[str, Mapping[str, int]]) -> int:
+def instance_resources(modules: Modules, top: str) -> dict[str, dict[str, float]]:
+    """What stands in the top level, each module with all that is inside it; several of one module are added up."""
+    found: dict[str, dict[str, float]] = {}
+    places = {name.removeprefix("\\"): name for name in modules}
+    for kind, number in modules[places[top]].items():
+        name = places.get(kind.removeprefix("\\"))
+        if name is not None:
+            _add(found.setdefault(_unit(name), _nothing()), _within(name, modules, places), number)
+    return found
+
+
+def _within(name: str, modules: Modules, places: Mapping[str, str]) -> dict[str, float]:
+    """Resources of a module with those of the modules inside."""
+    counts = count(modules[name])
+    for kind, number in modules[name].items():
+        inner = places.get(kind.removeprefix("\\"))
+        if inner is not None:
+            _add(counts, _within(inner, modules, places), number)
+    return counts
+
+
+def _nothing() -> dict[str, float]:
+    return dict.fromkeys(("lut", "ff", "dsp", "bram"), 0.0)
+
+
+def _add(counts: dict[str, float], more: Mapping[str, float], times: int) -> None:
+    for kind, number in more.items():
+        counts[kind] += number * times
+
+
+def _instances(name: str, top: str, modules: Modules) -> int:
     """How often a module stands in the whole design: once for each place in each module around it."""
     if _unit(name) == top:
         return 1

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network is made of, node by node: recurrent layers, layers on streams, and what stands between them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwgen import mapping
+from hwgen.backends.rtl_head import dense_lane, map_lane
+from hwgen.backends.rtl_step import StepBuilder
+from hwgen.counting import Count, Unit
+from hwgen.dataflow import (
+    ArgmaxNode,
+    BufferNode,
+    CellNode,
+    ConcatNode,
+    Dataflow,
+    DenseNode,
+    ForkNode,
+    MapNode,
+    NarrowNode,
+    Node,
+    SelectNode,
+    WidenNode,
+)
+from hwgen.head_design import DenseDesign, MapDesign
+from hwgen.rtl_timing import timeline
+from hwgen.structure import streamed_product, structure
+from hwgen.structure_steps import Lanes, argument, count_lanes
+
+
+def network_structure(design: Dataflow, flow: str = "xc7") -> dict[str, list[Unit]]:
+    """The units of each node by its name: several of a recurrent layer, one of any other."""
+    return {node.name: _units(node, flow) for node in design.nodes}
+
+
+def _units(node: Node, flow: str) -> list[Unit]:
+    if isinstance(node, CellNode):
+        return structure(timeline(node.design), flow)
+    count = Count(node.name, flow)
+    _count(count, node)
+    return [count.unit()]
+
+
+def _count(count: Count, node: Node) -> None:
+    """What a node other than a recurrent layer is made of."""
+    stream = node.inputs[0]
+    if isinstance(node, DenseNode):
+        _dense(count, node.design)
+    elif isinstance(node, MapNode):
+        _map(count, node.design)
+    elif isinstance(node, ForkNode):
+        fork(count, len(node.outputs))
+    elif isinstance(node, NarrowNode):
+        narrow(count, node.outputs[0].bits, node.factor)
+    elif isinstance(node, WidenNode):
+        widen(count, stream.bits, node.factor)
+    elif isinstance(node, BufferNode):
+        buffer(count, stream.bits, node.depth)
+    elif isinstance(node, ConcatNode):
+        concat(count, stream.bits, len(node.inputs), max(part.beats for part in node.inputs))
+    elif isinstance(node, SelectNode):
+        select(count, stream.bits, stream.beats, node.stage.index)
+    else:
+        assert isinstance(node, ArgmaxNode), f"{node.name}: no law"
+        rank_bits = int(node.stage.rank.max()).bit_length()
+        argmax(count, stream.code_bits, stream.width, rank_bits)
+
+
+def _dense(count: Count, design: DenseDesign) -> None:
+    product, stage = design.product, design.stage
+    codes, sums = mapping.code_bits(design.source), design.sum_bits
+    streamed_product(count, product, codes, sums, stage.bias, design.bias_memory, design.registers, design.vectors)
+    builder = dense_lane(design)
+    if builder is not None:
+        _lanes(count, builder)
+    count.flag(design.step_latency)
+    count.delay(2, design.step_latency)
+    fifo(count, design.pe * design.codes.storage.bits + 2, design.depth)
+
+
+def _map(count: Count, design: MapDesign) -> None:
+    count.counter(design.depth + 1)
+    _lanes(count, map_lane(design))
+    count.flag(design.step_latency)
+    count.delay(1, design.step_latency)
+    fifo(count, design.lanes * design.codes.storage.bits + 1, design.depth)
+
+
+def _lanes(count: Count, builder: StepBuilder) -> None:
+    if builder.indexed:
+        count.counter(builder.groups)
+    count_lanes(count, builder.instances(), Lanes(builder.lanes, builder.groups, argument))
+
+
+def fifo(count: Count, bits: int, depth: int) -> None:
+    """hwgen_stream_fifo: a memory that is read at once."""
+    count.lut["ram"] += mapping.ram_luts(depth, bits) if depth > 1 else 0
+    count.ff["word"] += 0 if depth > 1 else bits
+    count.counter(depth, depth, depth + 1)
+
+
+def fork(count: Count, outputs: int) -> None:
+    """hwgen_stream_fork: who has taken the beat."""
+    count.lut["glue"] += 2 * outputs + 1
+    count.ff["flag"] += outputs
+
+
+def narrow(count: Count, bits: int, factor: int) -> None:
+    """hwgen_stream_narrow: one of ``factor`` words of so many bits."""
+    count.lut["mux"] += bits * mapping.mux_luts(factor)
+    count.lut["glue"] += 3
+    count.counter(factor)
+
+
+def widen(count: Count, bits: int, factor: int) -> None:
+    """hwgen_stream_widen: all words but the last of a beat are kept, ``bits`` each."""
+    count.ff["word"] += bits * (factor - 1)
+    count.lut["glue"] += 4
+    count.counter(factor)
+
+
+def buffer(count: Count, bits: int, depth: int) -> None:
+    """hwgen_stream_buffer: a memory with a registered read."""
+    count.ram(mapping.memory(depth, bits + 1, written=True))
+    count.lut["glue"] += 4
+    count.counter(depth, depth, depth + 1)
+    count.ff["flag"] += 1
+
+
+def concat(count: Count, bits: int, parts: int, beats: int) -> None:
+    """hwgen_stream_concat: one of several streams, of which the longest has so many beats."""
+    count.lut["mux"] += bits * mapping.mux_luts(parts)
+    count.lut["glue"] += 2 + 3 * parts
+    count.counter(beats, parts)
+
+
+def select(count: Count, bits: int, beats: int, index: int) -> None:
+    """hwgen_step_select: steps from the first are counted, steps from the last kept."""
+    count.lut["glue"] += 5
+    if index >= 0:
+        count.counter(beats, index + 2)
+        return
+    depth = -index * beats
+    count.lut["ram"] += mapping.ram_luts(depth, bits) if depth > 1 else 0
+    count.ff["word"] += 0 if depth > 1 else bits
+    count.counter(beats, depth)
+    count.ff["flag"] += 1
+
+
+def argmax(count: Count, bits: int, values: int, rank_bits: int) -> None:
+    """hwgen_argmax: the greatest value so far with its rank, and its index."""
+    index = int(np.ceil(np.log2(max(2, values))))
+    count.lut["compare"] += bits + rank_bits
+    count.lut["constants"] += rank_bits * mapping.rom_luts(values, 1)
+    count.lut["select"] += index
+    count.lut["glue"] += 5
+    count.counter(values)
+    count.ff["word"] += bits + rank_bits + 2 * index
+    count.ff["flag"] += 2
