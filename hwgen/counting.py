@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwgen import mapping
-from hwgen.backends.sv import index_bits
+from hwgen.arrays import Value, choose, counter_bits
 from hwgen.mapping import Memory
 from hwgen.quantizer import IntArray
 
@@ -70,13 +70,16 @@ _SHIFT_REGISTER = 3
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of a design: DSPs and halves of block RAM, and counts of what its LUTs and flip-flops are made of."""
+    """A unit of a design: DSPs and halves of block RAM, and counts of what its LUTs and flip-flops are made of.
+
+    All of them are numbers, or arrays that have an entry for each of several designs.
+    """
 
     name: str
-    dsp: int
-    halves: int
-    lut: Mapping[str, float]
-    ff: Mapping[str, float]
+    dsp: Value
+    halves: Value
+    lut: Mapping[str, Value]
+    ff: Mapping[str, Value]
 
 
 class Count:
@@ -84,29 +87,29 @@ class Count:
 
     def __init__(self, name: str, flow: str) -> None:
         self.name, self.flow = name, flow
-        self.dsp = self.halves = 0
+        self.dsp: Value = 0
+        self.halves: Value = 0
         self.products: set[object] = set()
-        self.lut: defaultdict[str, float] = defaultdict(float)
-        self.ff: defaultdict[str, float] = defaultdict(float)
+        self.lut: defaultdict[str, Value] = defaultdict(float)
+        self.ff: defaultdict[str, Value] = defaultdict(float)
 
     def unit(self) -> Unit:
         """What was counted."""
         return Unit(self.name, self.dsp, self.halves, dict(self.lut), dict(self.ff))
 
-    def delay(self, bits: int, stages: int) -> None:
+    def delay(self, bits: Value, stages: Value) -> None:
         """hwgen_delay: registers, or shift registers of LUTs."""
-        if stages >= _SHIFT_REGISTER:
-            self.lut["shift register"] += bits * -(-stages // 32)
-        else:
-            self.ff["delay"] += bits * stages
+        shifted = stages >= _SHIFT_REGISTER
+        self.lut["shift register"] += choose(shifted, bits * -(-stages // 32), 0)
+        self.ff["delay"] += choose(shifted, 0, bits * stages)
 
-    def flag(self, stages: int) -> None:
+    def flag(self, stages: Value) -> None:
         """hwgen_flag_delay: each stage is reset, which shift registers cannot be."""
         self.ff["flag"] += stages
 
-    def counter(self, *counts: int) -> None:
+    def counter(self, *counts: Value) -> None:
         """Counters from 0 to below each count."""
-        bits = sum(index_bits(count) for count in counts)
+        bits = sum(counter_bits(count) for count in counts)
         self.lut["counter"] += bits
         self.ff["counter"] += bits
 
@@ -120,15 +123,12 @@ class Count:
         """hwgen_multiply in LUTs: by two bits in one adder, by more in one for each bit but the highest."""
         self.lut["digit" if right == 2 else "multiplier"] += times * (left + 1) * (right - 1)
 
-    def ram(self, memory: Memory) -> None:
-        """A memory that is written, with a registered read."""
-        if memory.block:
-            self.halves += mapping.block_ram_halves(memory.words, memory.bits, written=True)
-        elif memory.words > 1:
-            self.lut["ram"] += mapping.ram_luts(memory.words, memory.bits)
-            self.ff["read"] += memory.bits
-        else:
-            self.ff["read"] += 2 * memory.bits
+    def ram(self, memory: Memory, banks: Value = 1) -> None:
+        """Memories that are written, with a registered read."""
+        words, bits, block = memory.words, memory.bits, memory.block
+        self.halves += choose(block, banks * mapping.block_ram_halves(words, bits, written=True), 0)
+        self.lut["ram"] += choose(block | (words <= 1), 0, banks * mapping.ram_luts(words, bits))
+        self.ff["read"] += choose(block, 0, banks * bits * choose(words > 1, 1, 2))
 
     def rom(self, memory: Memory, words: IntArray, bits: int, stages: int, absorbed: bool = False) -> None:
         """hwgen_rom with contents [words, lanes] of ``bits`` a lane; ``absorbed`` registers stand in DSPs."""

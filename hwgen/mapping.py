@@ -6,8 +6,10 @@ The widths that these decisions rest on are here as well: backends print them, t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from hwgen.arrays import Value, choose, common_divisor
 from hwgen.integer import IntegerCell, Interval
 from hwgen.integer_cells import IntegerRnn
 from hwgen.quantizer import IntegerType
@@ -78,48 +80,51 @@ def product_in_dsp(product: FoldedProduct, codes: int, sums: int) -> bool:
     return not product.weight.bipolar and in_dsp(codes, weight_bits(product), sums)
 
 
-def block_ram_halves(words: int, bits: int, written: bool) -> int:
+# What follows takes numbers or arrays of them, of any shapes that fit each other.
+
+
+def block_ram_halves(words: Value, bits: Value, written: bool) -> Value:
     """Halves of block RAM that a memory takes: blocks of one shape, with banks of words side by side in them.
 
     What is written has enables for each 9 bits, so that banks share blocks by such bytes only.
     """
-    if not bits:
-        return 0
-    priced = []
+    best, found = math.inf, 0
     for deep, wide, halves in _SHAPES:
         banks, byte = -(-words // deep), min(9, wide) if written else 1
         count = -(-banks * -(-bits // byte) * byte // wide)
         # Choosing among banks costs half a LUT a bit.
-        priced.append((count * _PRICES[halves] + (banks - 1) * bits / 2, count * halves))
-    return min(priced)[1]
+        price, taken = count * _PRICES[halves] + (banks - 1) * bits / 2, count * halves
+        better = (price < best) | ((price == best) & (taken < found))
+        best, found = choose(better, price, best), choose(better, taken, found)
+    return choose(bits > 0, found, 0)
 
 
-def rom_luts(words: int, bits: int) -> int:
+def rom_luts(words: Value, bits: Value) -> Value:
     """LUTs of a read-only memory: 64 words a LUT."""
     return bits * -(-words // 64)
 
 
-def ram_luts(words: int, bits: int) -> int:
+def ram_luts(words: Value, bits: Value) -> Value:
     """LUTs of a memory that is written: four hold 3 bits of 64 words, or 6 bits of 32."""
-    return 4 * -(-bits // 6) if words <= 32 else 4 * -(-bits // 3) * -(-words // 64)
+    return choose(words <= 32, 4 * -(-bits // 6), 4 * -(-bits // 3) * -(-words // 64))
 
 
-def mux_luts(words: int) -> int:
+def mux_luts(words: Value) -> Value:
     """LUTs that choose a bit of so many words: four a LUT, which multiplexers of the slices join."""
-    return -(-words // 4) if words > 1 else 0
+    return choose(words > 1, -(-words // 4), 0)
 
 
 @dataclass(frozen=True)
 class Memory:
     """A memory with a registered read, and where it is: ``block`` RAM, or LUTs."""
 
-    words: int
-    bits: int
+    words: Value
+    bits: Value
     written: bool
-    block: bool
+    block: Value
 
 
-def memory(words: int, bits: int, written: bool) -> Memory:
+def memory(words: Value, bits: Value, written: bool) -> Memory:
     """A memory where it is cheaper."""
     luts = ram_luts(words, bits) if written else rom_luts(words, bits)
     return Memory(words, bits, written, luts > BLOCK_RAM_LUTS * block_ram_halves(words, bits, written))
@@ -132,11 +137,11 @@ def weight_memory(product: FoldedProduct) -> Memory:
     return Memory(product.cycles, product.pe * bits, False, block)
 
 
-def sums_lines(times: Timeline) -> int:
-    """Words of each bank of the buffer of projected sums, all of its time steps together."""
-    inputs, hidden = times.design.input_product, times.design.hidden_product
-    banks = (inputs.pe // times.common) * (hidden.pe // times.common)
-    return times.sums_steps * inputs.rows // (banks * times.common)
+def sums_memory(rows: int, bits: int, input_pe: Value, hidden_pe: Value, steps: Value) -> Memory:
+    """A bank of the buffer of projected sums of so many time steps: both of its sides touch a bank once a cycle."""
+    common = common_divisor(input_pe, hidden_pe)
+    banks = (input_pe // common) * (hidden_pe // common)
+    return memory(steps * rows // (banks * common), common * bits, written=True)
 
 
 def reverse_memory(port: Port, length: int) -> Memory:
@@ -152,7 +157,7 @@ def memories(times: Timeline) -> dict[str, Memory]:
         "input_weights": weight_memory(inputs),
         "hidden_weights": weight_memory(design.hidden_product),
         "bias": memory(inputs.folds, inputs.pe * sum_bits(design), False),
-        "sums": memory(sums_lines(times), times.common * sum_bits(design), True),
+        "sums": sums_memory(inputs.rows, sum_bits(design), inputs.pe, design.hidden_product.pe, times.sums_steps),
     }
     if not isinstance(cell, IntegerRnn):
         state = cell.cell if isinstance(cell, IntegerCell) else cell.hidden

@@ -12,9 +12,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from hwgen.arrays import Value, greater
 from hwgen.integer_cells import IntegerGru, IntegerRnn
 from hwgen.registers import Registers, latency, output_register, product_latency, registers_for, tree_stages
 from hwgen.schedule import Schedule
+
+
+def buffered(held: Value, interval: Value) -> Value:
+    """Vectors of a buffer that holds each for so many cycles, at full rate: at least two."""
+    return greater(2, -(-held // interval))
 
 
 @dataclass(frozen=True)
@@ -193,12 +199,12 @@ class Timeline(ABC):
     @property
     def sums_steps(self) -> int:
         """Time steps that the buffer of projected sums holds: at least two, and what is on its way at full rate."""
-        return max(2, -(-(self.design.input_product.cycles + self.input_latency + self.freed + 1) // self.interval))
+        return int(buffered(self.design.input_product.cycles + self.input_latency + self.freed + 1, self.interval))
 
     @property
     def output_vectors(self) -> int:
         """Vectors that an output buffers: as many as are on their way at full rate, at least two."""
-        return max(2, -(-(self.written(self.groups - 1, self.hidden) + 2) // self.interval))
+        return int(buffered(self.written(self.groups - 1, self.hidden) + 2, self.interval))
 
     def written(self, group: int, time: int) -> int:
         """From the start of a step to the cycle in which a code of ``group``, there at ``time``, is written."""

@@ -8,10 +8,12 @@ flip-flops the structures are counted (bits of adders, of multiplexers, of regis
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from hwgen import mapping
+from hwgen.arrays import Value
 from hwgen.backends.rtl import taps
 from hwgen.backends.sv import index_bits
 from hwgen.counting import Count, Unit, dsp_slices, varying_columns
@@ -25,15 +27,60 @@ from hwgen.structure_steps import elementwise
 
 def structure(times: Timeline, flow: str = "xc7") -> list[Unit]:
     """What the units of a recurrent layer are made of."""
-    return [
-        _input_product(times, flow),
-        _sums_buffer(times, flow),
-        _control(times, flow),
-        _hidden_product(times, flow),
-        _state(times, flow),
-        elementwise(times, flow),
-        _edges(times, flow),
-    ]
+    return [*input_side(times, flow), *hidden_side(times, flow), *between(junction(times), flow)]
+
+
+def input_side(times: Timeline, flow: str) -> list[Unit]:
+    """What depends on the folding of the input product alone."""
+    return [_input_product(times, flow), *_reversal(times, "x", flow)]
+
+
+def hidden_side(times: Timeline, flow: str) -> list[Unit]:
+    """What depends on the folding of the hidden product alone."""
+    units = [_control(times, flow), _hidden_product(times, flow), _state(times, flow), elementwise(times, flow)]
+    return units + _reversal(times, "y", flow)
+
+
+@dataclass(frozen=True)
+class Junction:
+    """What both sides of a layer depend on, as numbers or as arrays: the buffers of sums and of outputs.
+
+    ``steps`` and ``vectors`` are what these hold; ``ports`` are the bits and beats of each output.
+    """
+
+    rows: int
+    sum_bits: int
+    input_pe: Value
+    hidden_pe: Value
+    steps: Value
+    stages: int
+    ports: tuple[tuple[Value, Value], ...]
+    vectors: Value
+
+
+def junction(times: Timeline) -> Junction:
+    """That of one design."""
+    design = times.design
+    inputs, hidden = design.input_product, design.hidden_product
+    return Junction(
+        inputs.rows,
+        mapping.sum_bits(design),
+        inputs.pe,
+        hidden.pe,
+        times.sums_steps,
+        times.registers.sums,
+        tuple((port.lanes * code_bits(port.codes), port.beats) for port in design.outputs),
+        times.output_vectors,
+    )
+
+
+def between(where: Junction, flow: str) -> list[Unit]:
+    """What depends on both foldings."""
+    sums, streams = Count("sums buffer", flow), Count("streams", flow)
+    _sums_buffer(sums, where)
+    for bits, beats in where.ports:
+        _axis_output(streams, bits, beats, where.vectors)
+    return [sums.unit(), streams.unit()]
 
 
 def _weights(count: Count, product: FoldedProduct, stages: int, dsp: bool) -> None:
@@ -92,16 +139,8 @@ def _input_product(times: Timeline, flow: str) -> Unit:
     count = Count("input product", flow)
     design, codes = times.design, code_bits(times.design.cell.input)
     bias = mapping.memories(times)["bias"]
-    streamed_product(
-        count,
-        design.input_product,
-        codes,
-        mapping.sum_bits(design),
-        design.bias,
-        bias,
-        times.registers,
-        times.sums_steps,
-    )
+    sums = mapping.sum_bits(design)
+    streamed_product(count, design.input_product, codes, sums, design.bias, bias, times.registers)
     return count.unit()
 
 
@@ -113,14 +152,13 @@ def streamed_product(
     bias: IntArray,
     bias_memory: Memory,
     registers: Registers,
-    steps: int,
 ) -> None:
-    """hwgen_input_product: ``codes`` and ``sums`` are the bits of one, ``steps`` how many vectors it counts."""
+    """hwgen_input_product: ``codes`` and ``sums`` are the bits of one; without what counts vectors."""
     tree, latency = tree_stages(product.simd, registers), product_latency(product.simd, registers)
     dsp = _matvec(count, product, codes, sums, registers.product, tree)
     _weights(count, product, registers.weight, dsp)
     count.rom(bias_memory, bias.reshape(product.folds, product.pe), sums, 1)
-    count.counter(product.folds, product.column_tiles, product.cycles, steps + 1)
+    count.counter(product.folds, product.column_tiles, product.cycles)
     operands = product.simd * codes
     if product.folds > 1:
         count.lut["ram"] += mapping.ram_luts(product.column_tiles, operands) if product.column_tiles > 1 else 0
@@ -133,23 +171,18 @@ def streamed_product(
     count.flag(registers.weight + latency)
 
 
-def _sums_buffer(times: Timeline, flow: str) -> Unit:
-    count = Count("sums buffer", flow)
-    design = times.design
-    inputs, hidden = design.input_product, design.hidden_product
-    banks = (inputs.pe // times.common) * (hidden.pe // times.common)
-    memory = mapping.memories(times)["sums"]
-    for _ in range(banks):
-        count.ram(memory)
-    bits = hidden.pe * mapping.sum_bits(design)
-    parts = inputs.pe // times.common
-    count.lut["select"] += bits * (parts - 1) / 2
-    count.delay(bits, times.registers.sums - 1)
-    lines = memory.words // times.sums_steps
-    count.counter(memory.words, memory.words, lines, times.sums_steps + 1, times.sums_steps, times.sums_steps)
-    count.counter(hidden.pe // times.common, parts)
-    count.ff["flag"] += times.sums_steps
-    return count.unit()
+def _sums_buffer(count: Count, where: Junction) -> None:
+    """hwgen_sums_buffer, and the count of its steps in front of the input product."""
+    bits, steps, hidden_pe = where.sum_bits, where.steps, where.hidden_pe
+    memory = mapping.sums_memory(where.rows, bits, where.input_pe, hidden_pe, steps)
+    common = memory.bits // bits
+    parts, others = where.input_pe // common, hidden_pe // common
+    count.ram(memory, parts * others)
+    count.lut["select"] += hidden_pe * bits * (parts - 1) / 2
+    count.delay(hidden_pe * bits, where.stages - 1)
+    count.counter(memory.words, memory.words, memory.words // steps, *[steps + 1] * 2, steps, steps)
+    count.counter(others, parts)
+    count.ff["flag"] += steps
 
 
 def _control(times: Timeline, flow: str) -> Unit:
@@ -228,19 +261,20 @@ def _select_luts(words: int) -> float:
     return 1 if words <= 4 else 0.625 * words - 1.5
 
 
-def _edges(times: Timeline, flow: str) -> Unit:
-    """Streams: outputs with their buffers, and the reversal of sequences."""
-    count = Count("streams", flow)
-    design = times.design
-    for port in design.outputs:
-        words, bits = port.beats * times.output_vectors, port.lanes * code_bits(port.codes) + 1
-        count.lut["ram"] += mapping.ram_luts(words, bits)
-        count.counter(words, words, words + 1, times.output_vectors + 1, port.beats)
-    if design.cell.reverse:
-        memories = mapping.memories(times)
-        for port in (port for port in (*design.inputs, *design.outputs) if port.name in ("x", "y")):
-            length = design.options.max_length
-            count.ram(memories[port.name])
-            # Steps and beats, addresses, steps and address of each half.
-            count.counter(*[length] * 4, *[port.beats] * 2, *[2 * length * port.beats] * 4)
-    return count.unit()
+def _axis_output(count: Count, bits: Value, beats: Value, vectors: Value) -> None:
+    """hwgen_axis_output: vectors of so many beats of ``bits`` bits."""
+    words = beats * vectors
+    count.lut["ram"] += mapping.ram_luts(words, bits + 1)
+    count.counter(words, words, words + 1, vectors + 1, beats)
+
+
+def _reversal(times: Timeline, name: str, flow: str) -> list[Unit]:
+    """hwgen_sequence_reverse at the port ``name``, where there is one."""
+    design, length = times.design, times.design.options.max_length
+    count, memories = Count(f"reversal of {name}", flow), mapping.memories(times)
+    found = [port for port in (*design.inputs, *design.outputs) if port.name == name and design.cell.reverse]
+    for port in found:
+        count.ram(memories[port.name])
+        # Steps and beats, addresses, steps and address of each half.
+        count.counter(*[length] * 4, *[port.beats] * 2, *[2 * length * port.beats] * 4)
+    return [count.unit()] if found else []

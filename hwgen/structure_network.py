@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwgen import mapping
+from hwgen.arrays import Value, choose
 from hwgen.backends.rtl_head import dense_lane, map_lane
 from hwgen.backends.rtl_step import StepBuilder
 from hwgen.counting import Count, Unit
@@ -70,7 +71,8 @@ def _count(count: Count, node: Node) -> None:
 def _dense(count: Count, design: DenseDesign) -> None:
     product, stage = design.product, design.stage
     codes, sums = mapping.code_bits(design.source), design.sum_bits
-    streamed_product(count, product, codes, sums, stage.bias, design.bias_memory, design.registers, design.vectors)
+    count.counter(design.vectors + 1)
+    streamed_product(count, product, codes, sums, stage.bias, design.bias_memory, design.registers)
     builder = dense_lane(design)
     if builder is not None:
         _lanes(count, builder)
@@ -93,10 +95,10 @@ def _lanes(count: Count, builder: StepBuilder) -> None:
     count_lanes(count, builder.instances(), Lanes(builder.lanes, builder.groups, argument))
 
 
-def fifo(count: Count, bits: int, depth: int) -> None:
+def fifo(count: Count, bits: Value, depth: Value) -> None:
     """hwgen_stream_fifo: a memory that is read at once."""
-    count.lut["ram"] += mapping.ram_luts(depth, bits) if depth > 1 else 0
-    count.ff["word"] += 0 if depth > 1 else bits
+    count.lut["ram"] += choose(depth > 1, mapping.ram_luts(depth, bits), 0)
+    count.ff["word"] += choose(depth > 1, 0, bits)
     count.counter(depth, depth, depth + 1)
 
 
@@ -106,21 +108,21 @@ def fork(count: Count, outputs: int) -> None:
     count.ff["flag"] += outputs
 
 
-def narrow(count: Count, bits: int, factor: int) -> None:
+def narrow(count: Count, bits: Value, factor: Value) -> None:
     """hwgen_stream_narrow: one of ``factor`` words of so many bits."""
     count.lut["mux"] += bits * mapping.mux_luts(factor)
     count.lut["glue"] += 3
     count.counter(factor)
 
 
-def widen(count: Count, bits: int, factor: int) -> None:
+def widen(count: Count, bits: Value, factor: Value) -> None:
     """hwgen_stream_widen: all words but the last of a beat are kept, ``bits`` each."""
     count.ff["word"] += bits * (factor - 1)
     count.lut["glue"] += 4
     count.counter(factor)
 
 
-def buffer(count: Count, bits: int, depth: int) -> None:
+def buffer(count: Count, bits: Value, depth: Value) -> None:
     """hwgen_stream_buffer: a memory with a registered read."""
     count.ram(mapping.memory(depth, bits + 1, written=True))
     count.lut["glue"] += 4
@@ -128,22 +130,22 @@ def buffer(count: Count, bits: int, depth: int) -> None:
     count.ff["flag"] += 1
 
 
-def concat(count: Count, bits: int, parts: int, beats: int) -> None:
+def concat(count: Count, bits: Value, parts: int, beats: Value) -> None:
     """hwgen_stream_concat: one of several streams, of which the longest has so many beats."""
     count.lut["mux"] += bits * mapping.mux_luts(parts)
     count.lut["glue"] += 2 + 3 * parts
     count.counter(beats, parts)
 
 
-def select(count: Count, bits: int, beats: int, index: int) -> None:
+def select(count: Count, bits: Value, beats: Value, index: int) -> None:
     """hwgen_step_select: steps from the first are counted, steps from the last kept."""
     count.lut["glue"] += 5
     if index >= 0:
         count.counter(beats, index + 2)
         return
     depth = -index * beats
-    count.lut["ram"] += mapping.ram_luts(depth, bits) if depth > 1 else 0
-    count.ff["word"] += 0 if depth > 1 else bits
+    count.lut["ram"] += choose(depth > 1, mapping.ram_luts(depth, bits), 0)
+    count.ff["word"] += choose(depth > 1, 0, bits)
     count.counter(beats, depth)
     count.ff["flag"] += 1
 

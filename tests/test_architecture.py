@@ -17,7 +17,7 @@ PACKAGE = ROOT / "hwgen"
 # A module imports only from lines above its own, or from its own folder.
 LAYERS = (
     ("errors",),
-    ("resources", "toolchain", "naming"),
+    ("resources", "toolchain", "naming", "arrays"),
     ("quantizer",),
     ("gates",),
     ("layers",),

@@ -121,8 +121,8 @@ def _lane(builder: StepBuilder, design: DenseDesign | MapDesign, context: dict[s
         "lane_used": builder.parameter_uses("Lane"),
         "constant": not builder.instances(),
         "lane_text": (
-            f"One of {builder.lanes} lanes of {context['name']}: its step function, whose code is there {design.step_latency} "
-            "cycles after the value.  certificate.json says what was checked about it."
+            f"One of {builder.lanes} lanes of {context['name']}: its step function, whose code is there "
+            f"{design.step_latency} cycles after the value.  certificate.json says what was checked about it."
         ),
     }
     text = environment().get_template("lane.sv.jinja").render(context)

@@ -31,8 +31,8 @@ def synthesise(
     """Synthesise the RTL of a project and return what is written to synth.json under the name of the flow.
 
     xc7 and xcup count LUTs, flip-flops, DSP slices and 36 kbit block RAMs as Yosys maps them, for the whole, by unit
-    and of a network by node, and say what was predicted; ecp5 also places and routes on ``device`` and gives the highest clock in MHz with
-    the critical path.  Without ``units`` only the whole is counted, which takes half the time.
+    and, of a network, by node, and say what was predicted; ecp5 also places and routes on ``device`` and gives the
+    highest clock in MHz with the critical path.  Without ``units`` only the whole is counted, in half the time.
     """
     if flow not in FLOWS:
         raise ConfigError(f"--flow must be one of {', '.join(FLOWS)}, not {printable(flow)}")
