@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hwgen.arrays import Value
 from hwgen.counting import Unit
 from hwgen.dataflow import Design
 from hwgen.rtl_timing import Timeline, timeline
@@ -28,12 +29,12 @@ COEFFICIENTS = Path(__file__).with_suffix(".json")
 
 @dataclass(frozen=True)
 class Resources:
-    """LUTs, flip-flops, DSPs, block RAMs of 36 kbit."""
+    """LUTs, flip-flops, DSPs, block RAMs of 36 kbit: numbers, or arrays of them."""
 
-    lut: float
-    ff: float
-    dsp: int
-    bram: float
+    lut: Value
+    ff: Value
+    dsp: Value
+    bram: Value
 
     def to_dict(self) -> dict[str, float]:
         """As plain data; LUTs and flip-flops are whole ones."""
@@ -71,8 +72,8 @@ def predict(design: Design, flow: str = "xc7", times: Timeline | None = None) ->
 
 
 def _of(units: Iterable[Unit]) -> Cost:
-    priced = {unit.name: _priced(unit) for unit in units}
-    return Cost(total(priced.values()), priced)
+    found = {unit.name: priced(unit) for unit in units}
+    return Cost(total(found.values()), found)
 
 
 def total(parts: Iterable[Resources]) -> Resources:
@@ -88,7 +89,8 @@ def coefficients() -> dict[str, dict[str, float]]:
     return {kind: data[kind] for kind in ("lut", "ff")}
 
 
-def _priced(unit: Unit) -> Resources:
+def priced(unit: Unit) -> Resources:
+    """Resources of what was counted."""
     prices = coefficients()
     lut = sum(prices["lut"][what] * number for what, number in unit.lut.items())
     ff = sum(prices["ff"][what] * number for what, number in unit.ff.items())

@@ -38,17 +38,17 @@ def network_structure(design: Dataflow, flow: str = "xc7") -> dict[str, list[Uni
 def _units(node: Node, flow: str) -> list[Unit]:
     if isinstance(node, CellNode):
         return structure(timeline(node.design), flow)
+    if isinstance(node, DenseNode):
+        return [dense_structure(node.design, flow)]
     count = Count(node.name, flow)
     _count(count, node)
     return [count.unit()]
 
 
 def _count(count: Count, node: Node) -> None:
-    """What a node other than a recurrent layer is made of."""
+    """What stands between layers is made of."""
     stream = node.inputs[0]
-    if isinstance(node, DenseNode):
-        _dense(count, node.design)
-    elif isinstance(node, MapNode):
+    if isinstance(node, MapNode):
         _map(count, node.design)
     elif isinstance(node, ForkNode):
         fork(count, len(node.outputs))
@@ -68,7 +68,9 @@ def _count(count: Count, node: Node) -> None:
         argmax(count, stream.code_bits, stream.width, rank_bits)
 
 
-def _dense(count: Count, design: DenseDesign) -> None:
+def dense_structure(design: DenseDesign, flow: str) -> Unit:
+    """A dense layer: its product, the step functions of all rows side by side, and the buffer of its output."""
+    count = Count(design.name, flow)
     product, stage = design.product, design.stage
     codes, sums = mapping.code_bits(design.source), design.sum_bits
     count.counter(design.vectors + 1)
@@ -79,6 +81,7 @@ def _dense(count: Count, design: DenseDesign) -> None:
     count.flag(design.step_latency)
     count.delay(2, design.step_latency)
     fifo(count, design.pe * design.codes.storage.bits + 2, design.depth)
+    return count.unit()
 
 
 def _map(count: Count, design: MapDesign) -> None:

@@ -91,9 +91,10 @@ def _step_search(count: Count, p: dict[str, int], instance: Instance, where: Lan
     registered = False
     for level in range(1, levels + 1):
         words = rows << (level - 1)
-        columns = varying_columns(nodes[:, 1 << (level - 1) : 1 << level].reshape(-1, 1), bits)
-        columns = np.unique(columns, axis=1).shape[1]
-        count.lut["compare"] += bits / 3 if words == 1 else bits
+        found = varying_columns(nodes[:, 1 << (level - 1) : 1 << level].reshape(-1, 1), bits)
+        columns = np.unique(found, axis=1).shape[1]
+        # What is compared with a constant is a part of the carry chain.
+        count.lut["compare"] += found.shape[1] + (bits - found.shape[1]) / 3
         # The comparison takes up to four bits of address; more make the memory one of its own.
         count.lut["threshold"] += mapping.rom_luts(words, columns) if words > 16 else 0
         # Behind a register it is the threshold that is registered, not its address alone.

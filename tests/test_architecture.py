@@ -55,6 +55,7 @@ LAYERS = (
     ("structure",),
     ("structure_network",),
     ("cost",),
+    ("folding_costs",),
     ("project",),
     ("verify", "synth"),
     ("report",),
