@@ -3,28 +3,48 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import hwgen
-from benchmarks.synthesis import fit
+from benchmarks.synthesis import fit, networks, sweep
 from benchmarks.synthesis.designs import Point
-from hwgen import cost, counting, mapping
-from hwgen.folding import Folding
-from hwgen.schedule import schedule
+from hwgen import arrays, cost, counting, folding_costs, mapping, structure
+from hwgen.dataflow import CellNode, DenseNode, Node
+from hwgen.errors import ConfigError
+from hwgen.folding import Folding, divisors, legal_hidden_pe
+from hwgen.integer import IntegerCell
+from hwgen.integer_cells import IntegerGru, IntegerRnn
+from hwgen.quantizer import IntArray
+from hwgen.registers import dense_vectors
+from hwgen.schedule import design_cell, schedule
+from hwgen.structure_network import dense_structure
 
 MODELS = Path(__file__).parent / "models"
 SAMPLES = fit.load()
 
 
 def test_the_data_is_a_fair_sample() -> None:
-    out = [sample for sample in SAMPLES if sample.held_out]
-    assert len(SAMPLES) >= 60
-    assert len(out) == len(SAMPLES) // 3
+    layers = [sample for sample in SAMPLES if not sample.name.startswith("network-")]
+    assert len(layers) >= 60
+    assert sum(sample.held_out for sample in layers) == len(layers) // 2
+    assert sum(sample.held_out for sample in SAMPLES) >= 60
+    assert not set(networks.FITTED) & set(networks.HELD_OUT)
+
+
+def test_the_networks_have_every_kind_of_node() -> None:
+    nodes = [node for point in networks.network_points() for node in point.schedule().nodes]
+    assert {type(node) for node in nodes} == set(Node.__subclasses__())
+    cells = {type(node.design.cell) for node in nodes if isinstance(node, CellNode)}
+    assert cells == {IntegerCell, IntegerRnn, IntegerGru}
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
@@ -126,6 +146,108 @@ def test_unrolling_is_paid_in_dsps_and_saves_block_ram() -> None:
 
 
 def test_the_data_says_how_it_was_measured() -> None:
-    data = json.loads(fit.MEASURED.read_text())
-    assert data["yosys"].startswith("Yosys ")
-    assert [Point.from_dict(entry["point"]).name for entry in data["designs"]] == [s.name for s in SAMPLES]
+    layers, found = (json.loads(path.read_text()) for path in (sweep.LAYERS, sweep.NETWORKS))
+    assert layers["yosys"] == found["yosys"]
+    assert layers["yosys"].startswith("Yosys ")
+    names = [Point.from_dict(entry["point"]).name for entry in layers["designs"]]
+    names += [networks.NetworkPoint(entry["point"]["network"]).name for entry in found["designs"]]
+    assert names == [sample.name for sample in SAMPLES]
+
+
+def whole(resources: cost.Resources) -> list[float]:
+    return [getattr(resources, kind) for kind in cost.KINDS]
+
+
+def test_a_network_is_the_sum_of_its_nodes() -> None:
+    design = networks.NetworkPoint(103).schedule()
+    found = cost.predict(design)
+    assert list(found.units) == [node.name for node in design.nodes]
+    assert whole(found.whole) == pytest.approx(whole(cost.total(found.units.values())))
+    for node in design.nodes:
+        if isinstance(node, CellNode):
+            assert found.units[node.name] == cost.predict(node.design).whole
+            assert found.inside[node.name] == cost.predict(node.design)
+    assert set(found.to_dict()["units"][design.nodes[1].name]["units"]) > {"state", "elementwise"}
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        lambda words, bits: mapping.ram_luts(words, bits),
+        lambda words, bits: mapping.rom_luts(words, bits),
+        lambda words, bits: mapping.mux_luts(words),
+        lambda words, bits: mapping.block_ram_halves(words, bits, written=True),
+        lambda words, bits: mapping.block_ram_halves(words, bits, written=False),
+        lambda words, bits: mapping.memory(words, bits, written=True).block,
+        lambda words, bits: arrays.counter_bits(words),
+        lambda words, bits: arrays.greater(words, bits),
+        lambda words, bits: arrays.common_divisor(words, bits),
+        lambda words, bits: structure.between(
+            structure.Junction(words * bits, 20, bits, bits, words, 2, ((bits, words),), 3), "xc7"
+        )[1].lut["counter"],
+    ],
+)
+def test_laws_give_for_arrays_what_they_give_for_numbers(law: Callable[[Any, Any], Any]) -> None:
+    generator = np.random.default_rng(1)
+    words = np.concatenate([[1, 2, 31, 32, 33, 64, 65, 512], generator.integers(1, 5000, 200)])
+    bits = np.concatenate([[1, 1, 9, 36, 72, 73, 2, 36], generator.integers(1, 200, 200)])
+    single = [law(int(one), int(other)) for one, other in zip(words, bits, strict=True)]
+    np.testing.assert_array_equal(law(words, bits), single)
+    assert len(set(single)) > 1
+
+
+def drawn(choose: np.random.Generator, *legal: list[int]) -> IntArray:
+    return np.array([[choose.choice(some) for some in legal] for _ in range(5)])
+
+
+@pytest.mark.parametrize("seed", [0, 100, 102, 103])
+def test_many_foldings_of_a_layer_cost_what_each_of_them_does(seed: int) -> None:
+    network, choose = networks.NetworkPoint(seed).schedule(), np.random.default_rng(seed)
+    for design in (node.design for node in network.nodes if isinstance(node, CellNode)):
+        cell = design.cell
+        gates, size = len(cell.rows), cell.hidden_size
+        legal = divisors(gates * size), divisors(cell.input_size), legal_hidden_pe(gates, size), divisors(size)
+        foldings = drawn(choose, *legal)
+        expected = [
+            whole(cost.predict(design_cell(network.network, cell, design.options, Folding(*one), packed=True)).whole)
+            for one in foldings.tolist()
+        ]
+        found = folding_costs.LayerCosts(design).predict(foldings)
+        np.testing.assert_allclose(np.transpose(whole(found)), expected)
+
+
+@pytest.mark.parametrize("seed", [100, 101, 102])
+def test_many_foldings_of_a_dense_layer_cost_what_each_of_them_does(seed: int) -> None:
+    network, choose = networks.NetworkPoint(seed).schedule(), np.random.default_rng(seed)
+    designs = [node.design for node in network.nodes if isinstance(node, DenseNode)]
+    assert designs
+    for design in designs:
+        rows, columns = design.stage.weights.shape
+        foldings, expected = drawn(choose, divisors(rows), divisors(columns)), []
+        for pe, simd in foldings.tolist():
+            vectors = dense_vectors(rows * columns // (pe * simd), simd, design.stage.step, design.registers)
+            one = replace(design, pe=pe, simd=simd, vectors=vectors)
+            expected.append(whole(cost.priced(dense_structure(one, "xc7"))))
+        found = folding_costs.DenseCosts(design).predict(foldings)
+        np.testing.assert_allclose(np.transpose(whole(found)), expected)
+
+
+def test_a_hundred_thousand_foldings_a_second() -> None:
+    design = schedule(hwgen.load(MODELS / "two_bits.onnx"))
+    cell, layer = design.cell, folding_costs.LayerCosts(design)
+    sizes = divisors(4 * cell.hidden_size), divisors(cell.input_size), legal_hidden_pe(4, cell.hidden_size)
+    everything = np.array(list(itertools.product(*sizes, divisors(cell.hidden_size))))
+    layer.predict(everything)
+    many = np.random.default_rng(1).choice(everything, 100_000)
+    begin = time.process_time()
+    found = layer.predict(many)
+    assert time.process_time() - begin < 1
+    assert len(found.lut) == len(many)
+
+
+def test_illegal_foldings_are_refused() -> None:
+    layer = folding_costs.LayerCosts(schedule(hwgen.load(MODELS / "two_bits.onnx")))
+    with pytest.raises(ConfigError, match=r"^folding hidden.pe must not be 3; nearest legal: 2 and 4$"):
+        layer.predict(np.array([[1, 1, 1, 1], [1, 1, 3, 1]]))
+    with pytest.raises(ConfigError, match=r"^folding input.simd must not be 0; nearest legal: 1$"):
+        layer.predict(np.array([[1, 0, 1, 1]]))

@@ -124,5 +124,5 @@ def points() -> list[Point]:
 
 
 def held_out(names: list[str]) -> set[str]:
-    """A third of the designs, which the fit does not see."""
-    return set(random.Random(HELD_OUT_SEED).sample(sorted(names), len(names) // 3))
+    """Half of the designs, which the fit does not see."""
+    return set(random.Random(HELD_OUT_SEED).sample(sorted(names), len(names) // 2))

@@ -91,7 +91,7 @@ class NetworkPoint:
 def network_points() -> list[NetworkPoint]:
     """All networks, those of both sets in turn, so that a part of the sweep is a sample of both."""
     fitted, held_out = iter(FITTED), iter(HELD_OUT)
-    seeds = []
+    seeds: list[int] = []
     while len(seeds) < len(FITTED) + len(HELD_OUT):
         seeds += [*islice(fitted, 1), *islice(held_out, 3)]
     return [NetworkPoint(seed) for seed in seeds]

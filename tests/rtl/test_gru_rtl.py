@@ -219,3 +219,5 @@ def test_yosys_maps_products_to_dsps_and_leaves_nothing_undriven(planted: hwgen.
     macs = sum(product.pe * product.simd for product in of_cell(planted.design).design.products)
     # Three products of codes in each of two units come on top.
     assert result["measured"]["dsp"] >= macs + 6
+    assert (result["relative_error"]["dsp"], result["relative_error"]["bram"]) == (0, 0)
+    assert abs(result["relative_error"]["lut"]) < 0.25

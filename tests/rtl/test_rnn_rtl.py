@@ -27,10 +27,10 @@ from recurrent_networks import (
 )
 
 import hwgen
-from hwgen import cost, lowering, rtl_cycles
+from hwgen import lowering, rtl_cycles
 from hwgen.backends.naming import top_name
 from hwgen.dataflow import CellNode, Dataflow
-from hwgen.errors import ConfigError, UnsupportedError
+from hwgen.errors import ConfigError
 from hwgen.forms import FITTERS, Certified, choose
 from hwgen.layers import Activation, InitialState, RnnLayer, Wire
 from hwgen.network import Network
@@ -281,12 +281,8 @@ def test_yosys_maps_products_to_dsps_and_leaves_nothing_undriven(planted: hwgen.
     macs = sum(product.pe * product.simd for product in of_cell(planted.design).design.products)
     assert result["units"]["hwgen_matvec"]["dsp"] == macs
     assert result["units"]["hwgen_hidden_memory"]["ff"] == 2 * 8 * HIDDEN
-
-
-def test_resources_of_a_cell_that_was_never_measured_are_not_predicted() -> None:
-    design = of_cell(hwgen.schedule(alone(rnn()))).design
-    with pytest.raises(UnsupportedError, match="^'rnn': resources are predicted of LSTM layers only"):
-        cost.predict(design)
+    assert (result["relative_error"]["dsp"], result["relative_error"]["bram"]) == (0, 0)
+    assert abs(result["relative_error"]["lut"]) < 0.25
 
 
 def test_illegal_foldings_name_the_legal_ones() -> None:

@@ -14,6 +14,7 @@ import pytest
 from scan_graphs import random_parameters, random_scales, scan_model
 
 import hwgen
+from benchmarks.synthesis import networks
 from hwgen import cost, mapping, toolchain
 from hwgen.backends import rtl
 from hwgen.backends.naming import top_name
@@ -50,6 +51,30 @@ def test_measured_and_predicted_resources_stand_beside_each_other(tmp_path: Path
     assert json.loads((project.path / "synth.json").read_text())["xc7"] == result
     schedule = json.loads((project.path / "schedule.json").read_text())
     assert schedule["rtl"]["predicted_resources"]["dsp"] == measured["dsp"]
+
+
+# A layer and what stands behind it; neither network is among those that the model was fitted to.
+@pytest.mark.parametrize("seed", [20, 36])
+def test_networks_are_predicted(seed: int, tmp_path: Path) -> None:
+    assert seed not in networks.FITTED
+    design = networks.NetworkPoint(seed).schedule()
+    result = synthesise(hwgen.build(design, tmp_path / "project", backend="rtl"), "xc7", units=seed == 36)
+    assert result["predicted"] == cost.predict(design).whole.to_dict()
+    for kind in ("dsp", "bram"):
+        assert result["predicted"][kind] == result["measured"][kind]
+    for kind in ("lut", "ff"):
+        assert abs(result["relative_error"][kind]) < 0.25
+    if "nodes" in result:
+        nodes = result["nodes"]
+        names = sorted(name for entry in nodes.values() for name in entry["nodes"])
+        assert names == sorted(node.name for node in design.nodes)
+        assert {"layer0", "out", "hwgen_stream_narrow", "hwgen_argmax"} < set(nodes)
+        # Nothing but the register of the reset stands beside them.
+        for kind in ("dsp", "bram", "ff"):
+            whole = sum(entry["measured"][kind] for entry in nodes.values())
+            assert whole + (kind == "ff") == sum(unit[kind] for unit in result["units"].values())
+        assert nodes["layer0"]["predicted"]["dsp"] == nodes["layer0"]["measured"]["dsp"] > 0
+        assert nodes["out"]["predicted"]["dsp"] == nodes["out"]["measured"]["dsp"]
 
 
 @pytest.mark.parametrize("frontend", yosys.FRONTENDS)
