@@ -18,6 +18,7 @@ from hwgen.backends import hls, rtl
 from hwgen.backends.naming import comment, top_name
 from hwgen.dataflow import CellNode, Dataflow, Design
 from hwgen.errors import ConfigError, printable
+from hwgen.interleaving import Order
 from hwgen.planning import schedule
 from hwgen.rtl_timing import Timeline, timeline
 
@@ -98,6 +99,7 @@ def render(design: Design, backends: tuple[str, ...]) -> dict[str, bytes]:
             "target": options.target.part,
             "clock_mhz": options.clock_mhz,
             "streaming": options.streaming,
+            "interleave": options.interleave,
             "max_length": vectors.longest_length(design),
             "outputs": list(options.outputs),
             "folding": _folding(design),
@@ -141,6 +143,7 @@ def open_project(path: str | Path) -> Project:
             clock_mhz=options["clock_mhz"],
             folding=options["folding"],
             streaming=options["streaming"],
+            interleave=options["interleave"],
             max_length=options["max_length"],
             outputs=tuple(options["outputs"]),
         )
@@ -156,13 +159,10 @@ def _shipped_vectors(design: Design) -> dict[str, str]:
 
 def port_files(design: Design, sequences: vectors.Sequences, results: vectors.Results) -> dict[str, str]:
     """The vector file of every port of the design: what goes in, and what must come out."""
-    ones = (1,) * len(sequences.lengths)
-    files = {}
-    for port in design.inputs:
-        files[port.name] = vectors.to_text(sequences.codes[port.name], sequences.lengths if port.per_step else ones)
-    for port in design.outputs:
-        files[port.name] = vectors.to_text(results.port(port.name), sequences.lengths if port.per_step else ones)
-    return files
+    order = Order(sequences.lengths, design.options.interleave)
+    codes = {port.name: sequences.codes[port.name] for port in design.inputs}
+    codes |= {port.name: results.port(port.name) for port in design.outputs}
+    return {port.name: vectors.to_text(port, codes[port.name], order) for port in (*design.inputs, *design.outputs)}
 
 
 def _json(data: dict[str, Any]) -> bytes:
