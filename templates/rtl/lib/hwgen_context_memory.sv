@@ -88,9 +88,6 @@ module hwgen_context_memory #(
     $fatal(1, "%0d hidden units are not a multiple of Simd %0d", Units * Groups, Simd);
   end
   always_ff @(posedge clk_i) begin
-    if (hidden_write_i && 32'(hidden_write_context_i) >= Contexts) begin
-      $fatal(1, "h of context %0d is written, there are %0d", hidden_write_context_i, Contexts);
-    end
     if (hidden_write_i && 32'(hidden_write_group_i) >= Groups) begin
       $fatal(1, "h of group %0d is written, there are %0d", hidden_write_group_i, Groups);
     end
