@@ -154,6 +154,14 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
 @click.option("--clock", default=100.0, show_default=True, metavar="MHZ", help="Clock frequency.")
 @click.option("--folding", type=_PATH, metavar="F.json", help="PE and SIMD, as in a project's folding.json.")
 @click.option("--steps-per-second", type=float, metavar="N", help="Choose the smallest folding that reaches this rate.")
+@click.option(
+    "--interleave",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="C",
+    help="Sequences that take turns, by TID.",
+)
 @click.option("--max-length", type=int, metavar="T", help="Longest sequence of a reversed layer (default 512).")
 @click.option("--streaming", is_flag=True, help="Keep the state across sequences, for endless streams.")
 @click.option(
@@ -178,6 +186,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
             folding=read(folding) if folding else None,
             steps_per_second=options["steps_per_second"],
             streaming=options["streaming"],
+            interleave=options["interleave"],
             max_length=options["max_length"],
             outputs=tuple(outputs.split(",")) if outputs else None,
         )

@@ -18,6 +18,7 @@ from hwgen.backends import hls, rtl
 from hwgen.backends.naming import comment, top_name
 from hwgen.dataflow import CellNode, Dataflow, Design
 from hwgen.errors import ConfigError, printable
+from hwgen.interleaving import Order
 from hwgen.planning import schedule
 from hwgen.rtl_timing import Timeline, timeline
 
@@ -45,6 +46,8 @@ def build(design: Design, out: str | Path, backend: str = "hls") -> Project:
     if backend not in (*BACKENDS, "all"):
         raise ConfigError(f"--backend must be one of {', '.join(BACKENDS)}, all, not {printable(backend)}")
     backends = BACKENDS if backend == "all" else (backend,)
+    if "hls" in backends and design.options.interleave > 1:
+        raise ConfigError(f"--interleave {design.options.interleave} is built by --backend rtl only, not {backend}")
     out = Path(out)
     _check_replaceable(out)
     files = render(design, backends)
@@ -98,6 +101,7 @@ def render(design: Design, backends: tuple[str, ...]) -> dict[str, bytes]:
             "target": options.target.part,
             "clock_mhz": options.clock_mhz,
             "streaming": options.streaming,
+            "interleave": options.interleave,
             "max_length": vectors.longest_length(design),
             "outputs": list(options.outputs),
             "folding": _folding(design),
@@ -142,6 +146,7 @@ def open_project(path: str | Path) -> Project:
             clock_mhz=options["clock_mhz"],
             folding=options["folding"],
             streaming=options["streaming"],
+            interleave=options["interleave"],
             max_length=options["max_length"],
             outputs=tuple(options["outputs"]),
         )
@@ -157,13 +162,10 @@ def _shipped_vectors(design: Design) -> dict[str, str]:
 
 def port_files(design: Design, sequences: vectors.Sequences, results: vectors.Results) -> dict[str, str]:
     """The vector file of every port of the design: what goes in, and what must come out."""
-    ones = (1,) * len(sequences.lengths)
-    files = {}
-    for port in design.inputs:
-        files[port.name] = vectors.to_text(sequences.codes[port.name], sequences.lengths if port.per_step else ones)
-    for port in design.outputs:
-        files[port.name] = vectors.to_text(results.port(port.name), sequences.lengths if port.per_step else ones)
-    return files
+    order = Order(sequences.lengths, design.options.interleave)
+    codes = {port.name: sequences.codes[port.name] for port in design.inputs}
+    codes |= {port.name: results.port(port.name) for port in design.outputs}
+    return {port.name: vectors.to_text(port, codes[port.name], order) for port in (*design.inputs, *design.outputs)}
 
 
 def _json(data: dict[str, Any]) -> bytes:

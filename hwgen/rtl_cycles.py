@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from hwgen.cell_cycles import cell_processes
 from hwgen.dataflow import (
     ArgmaxNode,
     BufferNode,
@@ -24,8 +25,9 @@ from hwgen.dataflow import (
     WidenNode,
 )
 from hwgen.events import Channel, Process, Series, run
+from hwgen.interleaving import Order, interval
 from hwgen.registers import Registers, registers_for
-from hwgen.rtl_timing import Timeline, timeline
+from hwgen.rtl_timing import timeline
 from hwgen.schedule import Port, Schedule
 
 
@@ -51,12 +53,14 @@ def predict(design: Design, lengths: Sequence[int], registers: Registers | None 
     registers = registers or registers_for(design.options.clock_mhz)
     if isinstance(design, Schedule):
         edges = {port.name: Channel() for port in (*design.inputs, *design.outputs)}
-        processes = list(_cell(timeline(design, registers), edges))
+        order = Order(tuple(lengths), design.options.interleave)
+        processes = list(cell_processes(timeline(design, registers), edges, order))
     else:
         channels = {stream.name: Channel() for stream in design.streams}
         edges = {edge.port.name: channels[edge.stream.name] for edge in (*design.input_edges, *design.output_edges)}
         processes = [process for node in design.nodes for process in _node(node, channels, registers)]
-    processes += [_source(edges[port.name], port, lengths) for port in design.inputs]
+        order = Order(tuple(lengths))
+    processes += [_source(edges[port.name], port, order) for port in design.inputs]
     processes += [_sink(edges[port.name]) for port in design.outputs]
     run(processes)
     moved = {port: edges[port.name].moved.cycles for port in design.outputs}
@@ -69,19 +73,19 @@ def predict(design: Design, lengths: Sequence[int], registers: Registers | None 
 
 
 def period(design: Design) -> int:
-    """Cycles from one time step to the next within a sequence: of several nodes those of the slowest."""
+    """Cycles from one time step to the next: of several nodes those of the slowest, of sequences in turns of all."""
     if isinstance(design, Schedule):
-        return timeline(design).period
+        times = timeline(design)
+        return max(interval(times.tiles, times.period, design.options.interleave), design.input_product.cycles)
     return max(period(node.design) if isinstance(node, CellNode) else node.cycles for node in design.nodes)
 
 
-def _source(channel: Channel, port: Port, lengths: Sequence[int]) -> Process:
+def _source(channel: Channel, port: Port, order: Order) -> Process:
     """All sequences, a beat as soon as the one before it has moved."""
     beat = cycle = 0
-    for length in lengths:
-        count = port.beats * (length if port.per_step else 1)
-        for number in range(count):
-            channel.offer(cycle, number == count - 1)
+    for last in [arrival.last for arrival in order.arrivals] if port.per_step else [True] * len(order.lengths):
+        for number in range(port.beats):
+            channel.offer(cycle, last and number == port.beats - 1)
             cycle = 1 + (yield channel.moved, beat)
             beat += 1
 
@@ -100,7 +104,7 @@ def _node(node: Node, channels: Mapping[str, Channel], registers: Registers) -> 
     if isinstance(node, CellNode):
         ports = (*node.design.inputs, *node.design.outputs)
         edges = {port.name: channel for port, channel in zip(ports, (*inputs, *outputs), strict=True)}
-        yield from _cell(timeline(node.design, registers), edges)
+        yield from cell_processes(timeline(node.design, registers), edges)
     elif isinstance(node, DenseNode):
         yield from _dense(node, inputs[0], outputs[0])
     elif isinstance(node, MapNode):
@@ -123,176 +127,6 @@ def _node(node: Node, channels: Mapping[str, Channel], registers: Registers) -> 
     else:
         assert isinstance(node, ArgmaxNode), node
         yield _argmax(node.inputs[0].beats, inputs[0], outputs[0])
-
-
-# A recurrent layer.
-
-
-def _cell(times: Timeline, edges: Mapping[str, Channel]) -> Iterator[Process]:
-    design = times.design
-    x, y = edges["x"], edges.get("y")
-    if design.cell.reverse:
-        turned = Channel()
-        yield from _reverse(x, turned)
-        x = turned
-        if y is not None:
-            backward = Channel()
-            yield from _reverse(backward, y)
-            y = backward
-    frees, projected, sums_last = Series(), Series(), list[bool]()
-    yield _input_product(times, x, frees, projected, sums_last)
-    loads = []
-    for port in design.inputs:
-        if port.name != "x":
-            loads.append(_Load(Series(), Series(), times.uses[port.name]))
-            yield _initial_state(port.beats, edges[port.name], loads[-1])
-    outputs = []
-    for port in design.outputs:
-        written = [times.written(group, times.outputs[port.name]) for group in range(times.groups)]
-        outputs.append(_Output(port.name == "y", written))
-        channel = y if port.name == "y" else edges[port.name]
-        assert channel is not None
-        yield _output(outputs[-1], channel)
-    yield _recurrence(times, projected, sums_last, frees, loads, outputs)
-
-
-@dataclass(frozen=True)
-class _Load:
-    """Initial states: when one can be used, when its place is free again, cycles from a start to its last use."""
-
-    available: Series
-    releases: Series
-    used: int
-
-
-class _Output:
-    """An output of a cell: steps that write a vector to it, cycles from their start to each beat, and when all left."""
-
-    def __init__(self, every_step: bool, written: list[int]) -> None:
-        self.every_step, self.written = every_step, written
-        self.starts, self.sent = Series(), Series()
-        self.last: list[bool] = []
-
-
-def _input_product(times: Timeline, x: Channel, frees: Series, projected: Series, last: list[bool]) -> Process:
-    """Steps as their last tile is issued; so many are ahead of the recurrence at most as their buffer holds."""
-    product = times.design.input_product
-    beat = step = 0
-    end = -1
-    while True:
-        ready = end + 1
-        if step >= times.sums_steps:
-            ready = max(ready, 1 + (yield frees, step - times.sums_steps))
-        for _ in range(product.column_tiles):
-            x.accept(ready)
-            end = yield x.moved, beat
-            ready, beat = end + 1, beat + 1
-        end += (product.folds - 1) * product.column_tiles
-        last.append(x.last[beat - 1])
-        projected.append(end)
-        step += 1
-
-
-def _initial_state(beats: int, channel: Channel, load: _Load) -> Process:
-    """Two are kept: one is used, the next one arrives."""
-    beat = vector = 0
-    end = -1
-    while True:
-        ready = end + 1
-        if vector >= 2:
-            ready = max(ready, 1 + (yield load.releases, vector - 2))
-        for _ in range(beats):
-            channel.accept(ready)
-            end = yield channel.moved, beat
-            ready, beat = end + 1, beat + 1
-        load.available.append(end + 1)
-        vector += 1
-
-
-def _recurrence(
-    times: Timeline, projected: Series, sums_last: list[bool], frees: Series, loads: list[_Load], outputs: list[_Output]
-) -> Process:
-    """Starts of time steps: everything within a step has its fixed cycle from there."""
-    step = sequence = start = 0
-    first = True
-    while True:
-        ready = 1 + times.input_latency + (yield projected, step)
-        last = sums_last[step]
-        if step:
-            ready = max(ready, start + (times.tiles if first else times.period))
-        writes = [output for output in outputs if output.every_step or last]
-        for output in writes:
-            if len(output.last) >= times.output_vectors:
-                ready = max(ready, 1 + (yield output.sent, len(output.last) - times.output_vectors))
-        if first:
-            for load in loads:
-                ready = max(ready, (yield load.available, sequence))
-        start = ready
-        if first:
-            for load in loads:
-                load.releases.append(start + load.used)
-            sequence += 1
-        frees.append(start + times.freed)
-        for output in writes:
-            output.last.append(last)
-            output.starts.append(start)
-        first = last and not times.design.options.streaming
-        step += 1
-
-
-def _output(output: _Output, channel: Channel) -> Process:
-    """Beats are offered the cycle after they are written."""
-    beat = vector = 0
-    moved = -1
-    while True:
-        start = yield output.starts, vector
-        for group, written in enumerate(output.written):
-            last = output.last[vector] and group == len(output.written) - 1
-            channel.offer(max(start + written, moved) + 1, last)
-            moved = yield channel.moved, beat
-            beat += 1
-        output.sent.append(moved)
-        vector += 1
-
-
-def _reverse(before: Channel, after: Channel) -> Iterator[Process]:
-    """Two halves: one is filled while the other is emptied."""
-    stored, emptied, counts = Series(), Series(), list[int]()
-
-    def fill() -> Process:
-        beat = sequence = 0
-        moved = -1
-        while True:
-            ready = moved + 1
-            if sequence >= 2:
-                ready = max(ready, 1 + (yield emptied, sequence - 2))
-            begin = beat
-            while beat == begin or not before.last[beat - 1]:
-                before.accept(ready)
-                moved = yield before.moved, beat
-                ready, beat = moved + 1, beat + 1
-            counts.append(beat - begin)
-            stored.append(moved)
-            sequence += 1
-
-    def drain() -> Process:
-        beat = sequence = 0
-        issued = moved = -1
-        while True:
-            # A half is seen to be filled, then its first address is loaded, then read.
-            ready = 2 + max((yield stored, sequence), issued)
-            for number in range(counts[sequence]):
-                issued = max(ready, issued + 1, moved)
-                last = number == counts[sequence] - 1
-                if last:
-                    emptied.append(issued)
-                after.offer(issued + 1, last)
-                moved = yield after.moved, beat
-                beat += 1
-            sequence += 1
-
-    yield fill()
-    yield drain()
 
 
 # What stands around recurrent layers.
