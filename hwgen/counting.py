@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Mapping
@@ -132,16 +133,30 @@ class Count:
 
     def rom(self, memory: Memory, words: IntArray, bits: int, stages: int, absorbed: bool = False) -> None:
         """hwgen_rom with contents [words, lanes] of ``bits`` a lane; ``absorbed`` registers stand in DSPs."""
-        columns = varying_columns(words, bits)
+        words = np.ascontiguousarray(words, np.int64)
+        varying, different, luts = _columns(words.tobytes(), words.shape, bits)
         if memory.block:
-            self.halves += mapping.block_ram_halves(memory.words, columns.shape[1], written=False)
+            self.halves += mapping.block_ram_halves(memory.words, varying, written=False)
         else:
-            columns = np.unique(columns, axis=1)
-            # A LUT for each 64 words of a column, unless they are all the same.
-            blocks = [columns[i : i + 64] for i in range(0, len(columns), 64)]
-            luts = sum(int((block != block[0]).any(axis=0).sum()) for block in blocks)
             self.lut["rom" if memory.words <= 64 else "deep rom"] += luts
-        self.ff["absorbed" if absorbed else "read"] += (stages - memory.block) * columns.shape[1]
+        kept = varying if memory.block else different
+        self.ff["absorbed" if absorbed else "read"] += (stages - memory.block) * kept
+
+
+# The lanes of a design have the same tables many times over.
+@functools.lru_cache(maxsize=256)
+def _columns(data: bytes, shape: tuple[int, ...], bits: int) -> tuple[int, int, int]:
+    """Of a memory: its bits that are not the same in all words, those that differ from each other, and their LUTs."""
+    columns = varying_columns(np.frombuffer(data, np.int64).reshape(shape), bits)
+    packed = np.ascontiguousarray(np.packbits(columns, axis=0).T)
+    # Columns as strings of bytes: sorting these is much faster than sorting rows of an array.
+    different = columns
+    if packed.size:
+        different = columns[:, np.unique(packed.view(f"V{packed.shape[1]}"), return_index=True)[1]]
+    # A LUT for each 64 words of a column, unless they are all the same.
+    blocks = [different[i : i + 64] for i in range(0, len(different), 64)]
+    luts = sum(int((block != block[0]).any(axis=0).sum()) for block in blocks)
+    return columns.shape[1], different.shape[1], luts
 
 
 def dsp_slices(left: int, right: int, flow: str = "xc7") -> int:

@@ -49,7 +49,7 @@ def _count(count: Count, node: Node) -> None:
     """What stands between layers is made of."""
     stream = node.inputs[0]
     if isinstance(node, MapNode):
-        _map(count, node.design)
+        map_structure(count, node.design)
     elif isinstance(node, ForkNode):
         fork(count, len(node.outputs))
     elif isinstance(node, NarrowNode):
@@ -84,7 +84,8 @@ def dense_structure(design: DenseDesign, flow: str) -> Unit:
     return count.unit()
 
 
-def _map(count: Count, design: MapDesign) -> None:
+def map_structure(count: Count, design: MapDesign) -> None:
+    """A step function on every code: the lanes side by side, and the buffer of its output."""
     count.counter(design.depth + 1)
     _lanes(count, map_lane(design))
     count.flag(design.step_latency)
