@@ -234,9 +234,14 @@ class _Walk:
             self._add(lambda count: laws.concat(count, bits, len(node.inputs), beats))
             # One vector after the other: the first waits for nobody, the last may still have to come.
             whole = node.outputs[0].width // lanes
-            end, apart = paces[0].first + whole - 1, whole
+            # A path that is ahead of another loses nothing by waiting: what counts is when its last vector comes.
+            rest = self.length - 1
+            end = paces[0].first + whole - 1
+            final = end + rest * whole
             for pace in paces:
-                end, apart = np.maximum(end, pace.first + pace.span), np.maximum(apart, pace.apart)
+                end = np.maximum(end, pace.first + pace.span)
+                final = np.maximum(final, pace.first + pace.span + rest * pace.apart)
+            apart = np.maximum(whole, (final - end) // max(rest, 1))
             self._give(node.outputs[0], lanes, _Pace(end - whole + 1, whole - 1, apart))
             return
         stream = node.inputs[0]
