@@ -154,6 +154,9 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
 @click.option("--clock", default=100.0, show_default=True, metavar="MHZ", help="Clock frequency.")
 @click.option("--folding", type=_PATH, metavar="F.json", help="PE and SIMD, as in a project's folding.json.")
 @click.option("--steps-per-second", type=float, metavar="N", help="Choose the smallest folding that reaches this rate.")
+@click.option("--latency-us", type=float, metavar="US", help="... that has a sequence of --length steps done in time.")
+@click.option("--length", type=int, default=1, show_default=True, metavar="T", help="Steps that --latency-us is for.")
+@click.option("--fit", metavar="WHICH", help="smallest that keeps to these, or fastest that fits the part.")
 @click.option(
     "--interleave",
     type=int,
@@ -185,6 +188,9 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
             clock_mhz=options["clock"],
             folding=read(folding) if folding else None,
             steps_per_second=options["steps_per_second"],
+            latency_us=options["latency_us"],
+            length=options["length"],
+            fit=options["fit"],
             streaming=options["streaming"],
             interleave=options["interleave"],
             max_length=options["max_length"],
@@ -195,6 +201,47 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
         click.echo(json.dumps({"project": str(project.path), **design.to_dict()}, indent=2))
     else:
         print_build(project.path, design, project.backends, _out)
+
+
+@main.command(epilog="Example: hwgen explore model.onnx -o space --target xc7z020 --steps-per-second 500000")
+@click.argument("models", type=_PATH, nargs=-1, required=True)
+@click.option(
+    "-o", "--output", type=_PATH, required=True, metavar="DIR", help="Folder for pareto.csv and explore.json."
+)
+@click.option("--target", default="xc7z020", show_default=True, metavar="PART", help="FPGA part.")
+@click.option("--clock", default=100.0, show_default=True, metavar="MHZ", help="Clock frequency.")
+@click.option("--length", type=int, default=1, show_default=True, metavar="T", help="Steps of a sequence, for latency.")
+@click.option(
+    "--interleave", default="1", show_default=True, metavar="LIST", help="Numbers of sequences to try: 1,2,4."
+)
+@click.option("--steps-per-second", type=float, metavar="N", help="Mark the smallest point that reaches this rate.")
+@click.option("--latency-us", type=float, metavar="US", help="... that has a sequence done in time.")
+@click.option(
+    "--fit", metavar="WHICH", help="Mark the smallest that keeps to these, or the fastest that fits the part."
+)
+@click.option("--max-length", type=int, metavar="T", help="Longest sequence of a reversed layer (default 512).")
+@click.option("--outputs", metavar="LIST", help="As hwgen build takes them.")
+@_json_option
+def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: Any) -> None:
+    """Predict every folding of one or several models: the Pareto front over cycles, latency, LUT, DSP and block RAM."""
+    from hwgen.explore import run
+    from hwgen.explore.show import print_exploration
+
+    contexts, outputs = run.parse_interleave(options.pop("interleave")), options.pop("outputs")
+    with _err.status("reading the models") as status:
+        found = run.explore(
+            run.load_all(models),
+            clock_mhz=options.pop("clock"),
+            interleave=contexts,
+            outputs=tuple(outputs.split(",")) if outputs else None,
+            progress=lambda text: status.update(escape(text)),
+            **options,
+        )
+    files = run.write(found, output)
+    if as_json:
+        click.echo(files["explore.json"].read_text(), nl=False)
+    else:
+        print_exploration(found, files, _out)
 
 
 @main.command(epilog="Example: hwgen verify project --level csim --sequences 200 --seed 7")

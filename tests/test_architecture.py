@@ -60,6 +60,7 @@ LAYERS = (
     ("folding_costs",),
     ("project",),
     ("verify", "synth"),
+    ("explore",),
     ("report",),
     ("inspection",),
     ("api",),

@@ -38,6 +38,9 @@ from hwgen.explore.tables import KINDS, Table, cell_table, node_table
 from hwgen.quantizer import IntArray
 from hwgen.schedule import Schedule
 
+# A row of each table for every point.
+Rows = tuple[IntArray, ...]
+
 
 @dataclass(frozen=True)
 class Predicted:
@@ -76,7 +79,7 @@ class Space:
             size *= len(table)
         return size
 
-    def rows(self, points: IntArray) -> tuple[IntArray, ...]:
+    def rows(self, points: IntArray) -> Rows:
         """The row of each table of points that are numbered from 0 to below ``size``; the last table counts fastest."""
         found = []
         for table in reversed(self.tables):
@@ -89,15 +92,16 @@ class Space:
         chosen = {table.name: table.foldings[row] for table, row in zip(self.tables, rows, strict=True)}
         return chosen[self.tables[0].name] if isinstance(self.base, Schedule) else chosen
 
-    def predict(self, rows: tuple[IntArray, ...], length: int = 1) -> Predicted:
+    def predict(self, rows: Rows, length: int = 1) -> Predicted:
         """Cycles and resources of points, a row of each table; latency is that of a sequence of ``length`` steps."""
         chosen = {table.name: table.at(row) for table, row in zip(self.tables, rows, strict=True)}
         if isinstance(self.base, Schedule):
             (one,) = chosen.values()
-            latency = one.last + (length - 1) * one.interval
+            latency = one.last + (length - 1) * one.loop
             if self.base.cell.reverse:
                 # The sequence is stored before the first step, and again before the first result.
-                latency = latency + one.interval + length * self.base.cell.input_size // one.lanes_in
+                beats = self.base.cell.input_size // one.lanes_in + self.base.cell.hidden_size // one.lanes_out
+                latency = latency + length * beats
             return Predicted(one.interval, latency, one.resources)
         walk = _Walk(self, chosen, len(rows[0]), length)
         for node in self.base.nodes:

@@ -33,13 +33,14 @@ KINDS = ("lut", "ff", "dsp", "bram")
 class Table:
     """The legal foldings of a node.
 
-    ``interval`` are the least cycles between time steps; ``first`` and ``last`` those from the first beat of a vector
+    ``interval`` are the least cycles between time steps, of one sequence those of ``loop``; ``first`` and ``last`` those from the first beat of a vector
     to the first and last of its result; ``lanes_in`` and ``lanes_out`` the codes of a beat of main input and outputs.
     """
 
     name: str
     foldings: tuple[dict[str, Any], ...]
     interval: IntArray
+    loop: IntArray
     first: IntArray
     last: IntArray
     lanes_in: IntArray
@@ -56,6 +57,7 @@ class Table:
             self.name,
             tuple(self.foldings[row] for row in rows.tolist()),
             self.interval[rows],
+            self.loop[rows],
             self.first[rows],
             self.last[rows],
             self.lanes_in[rows],
@@ -114,6 +116,7 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
         name,
         tuple(Folding(*inputs, *hidden).to_dict() for inputs in first_side for hidden in second_side),
         np.maximum(np.broadcast_to(taken, shape), tiles_in).ravel(),
+        np.maximum(_row(t.period for t in back), tiles_in).ravel(),
         (tiles_in + latency_in + first_written + 1 + np.zeros(shape, np.int64)).ravel(),
         (tiles_in + latency_in + written + 1 + np.zeros(shape, np.int64)).ravel(),
         np.broadcast_to(_column(simd for _, simd in first_side), shape).ravel(),
@@ -135,12 +138,14 @@ def dense_table(node: DenseNode, flow: str) -> Table:
 
     designs = [folded(*fold) for fold in folds]
     count = len(folds)
+    cycles = np.array([d.product.cycles for d in designs])
     return Table(
         node.name,
         tuple({"pe": pe, "simd": simd} for pe, simd in folds),
-        np.array([d.product.cycles for d in designs]),
+        cycles,
+        cycles,
         np.array([d.product.column_tiles + d.product_latency + d.step_latency for d in designs]),
-        np.array([d.product.cycles + d.product_latency + d.step_latency for d in designs]),
+        cycles + np.array([d.product_latency + d.step_latency for d in designs]),
         np.array([simd for _, simd in folds]),
         np.array([pe for pe, _ in folds]),
         _flat(_stacked([[dense_structure(d, flow)] for d in designs], (count,)), (count,)),
