@@ -33,8 +33,9 @@ KINDS = ("lut", "ff", "dsp", "bram")
 class Table:
     """The legal foldings of a node.
 
-    ``interval`` are the least cycles between time steps, of one sequence those of ``loop``; ``first`` and ``last`` those from the first beat of a vector
-    to the first and last of its result; ``lanes_in`` and ``lanes_out`` the codes of a beat of main input and outputs.
+    ``interval`` are the least cycles between time steps, ``loop`` those of one sequence alone; ``first`` and ``last``
+    those from the first beat of a vector to the first and last of its result; ``lanes_in`` and ``lanes_out`` the codes
+    of a beat of main input and outputs.
     """
 
     name: str
