@@ -18,6 +18,8 @@ DSP_OPERAND_BITS = 4
 DSP_PRODUCT_BITS = 9
 # A multiplier of more bits is taken in two limbs, the lower one of so many bits and a sign.
 LIMB_BITS = 17
+# So is a weight of more bits than this: the hwgen_multiply of the RTL has the same number.
+DSP_WEIGHT_BITS = 25
 # Weights of one PE beyond so many bits go to block RAM.
 BLOCK_RAM_BITS = 1024
 # Any other memory does where it would take more than so many LUTs for each 18 kbit of block RAM.

@@ -47,7 +47,8 @@ def _matvec(count: Count, times: Timeline, product: FoldedProduct, codes: int, s
     dsp = mapping.product_in_dsp(product, codes, sum_bits)
     bits = codes + 1 if product.weight.bipolar else codes + weight
     if dsp:
-        count.dsp += pe * simd * dsp_slices(codes, weight, count.flow)
+        parts = [weight] if weight <= mapping.DSP_WEIGHT_BITS else [mapping.LIMB_BITS + 1, weight - mapping.LIMB_BITS]
+        count.dsp += pe * simd * sum(dsp_slices(codes, part, count.flow) for part in parts)
         count.ff["absorbed"] += pe * simd * bits * stages
     elif product.cycles == 1:
         _constant_products(count, product, codes, stages)

@@ -45,7 +45,15 @@ def run(
     """Run a tool to its end and return what it printed; raises ToolError if it fails or takes too long."""
     try:
         result = subprocess.run(
-            command, cwd=cwd, input=stdin, env=env, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            cwd=cwd,
+            input=stdin,
+            env=env,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",  # Verilator cuts long lines of a netlist anywhere, as it quotes them
+            timeout=timeout,
+            check=False,
         )
     except FileNotFoundError as error:
         raise ToolError(f"{what}: {command[0]} is not installed") from error

@@ -57,6 +57,31 @@ def random_inputs(network: Network, steps: int, batch: int, seed: int, spread: f
     return arrays
 
 
+def code_inputs(network: Network, steps: int, batch: int, seed: int) -> dict[str, np.ndarray]:
+    """Inputs as the graph takes them: seeded codes over their whole range, a third of the vectors at its ends.
+
+    The first sequence has all codes at the lower end, the last all at the upper end.
+    """
+    generator = np.random.default_rng(seed)
+    arrays = {}
+    for port in network.inputs:
+        wire = port.wires[0]
+        codes = wire.quantizer.codes
+        order = [axis for axis in "STNF" if axis in port.axes]
+        lengths = {"T": steps, "N": batch, "F": port.features, "S": port.count}
+        shape = [lengths[axis] for axis in order]
+        values = generator.integers(codes.lo, codes.hi + 1, shape)
+        ends = generator.choice([codes.lo, codes.hi], shape)
+        values = np.where(codes.bipolar | (generator.random([*shape[:-1], 1]) < 1 / 3), ends, values)
+        if "N" in order and batch > 2:
+            values[..., 0, :], values[..., -1, :] = codes.lo, codes.hi
+        kept = [axis for axis in port.axes if axis != "1"]
+        real = wire.decode(values).transpose([order.index(axis) for axis in kept])
+        ones = [place for place, axis in enumerate(port.axes) if axis == "1"]
+        arrays[port.name] = np.expand_dims(real, ones).astype(np.float32)
+    return arrays
+
+
 def assert_equal(got: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], what: str) -> int:
     """Same names, types, shapes and values; returns how many values those are."""
     assert list(got) == list(wanted), what

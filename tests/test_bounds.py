@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +53,10 @@ class Noisy:
             f = requantize(layer.gate("input").activation_quantizer, np.ones_like(i)) - i
         else:
             f = self.gate(layer.gate("forget"), x, h)
-        c = self.quantized(layer.cell, self.quantized(layer.cell, f * c) + self.quantized(layer.cell, i * g))
-        return self.quantized(layer.output, o * self.quantized(layer.cell_tanh, Activation.TANH(c))), c
+        kept = self.quantized(layer.forget_product or layer.cell, f * c)
+        c = self.quantized(layer.cell, kept + self.quantized(layer.input_product or layer.cell, i * g))
+        argument = c if layer.tanh_argument is None else self.quantized(layer.tanh_argument, c)
+        return self.quantized(layer.output, o * self.quantized(layer.cell_tanh, Activation.TANH(argument))), c
 
 
 def states(layer: LstmLayer, seed: int) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -71,9 +74,22 @@ def within(values: FloatArray, allowed: Bounds) -> bool:
     return bool(((values >= allowed.low) & (values <= allowed.high)).all())
 
 
-@pytest.mark.parametrize("name", NAMES)
+def layer_of(name: str) -> LstmLayer:
+    """The layer of a model; that of "own" quantizes both terms of its cell state and the argument of tanh on their own.
+
+    No ratio of its scales is one of small integers, which would put sums of codes on the boundaries themselves.
+    """
+    if name != "own":
+        return load(MODELS / f"{name}.onnx").layer
+    layer = load(MODELS / "default.onnx").layer
+    term, argument = (replace(layer.cell, scale=(ratio * layer.cell.scale[0],)) for ratio in (0.7131, 2.2173))
+    other = replace(term, codes=IntegerType(7, True))
+    return replace(layer, forget_product=term, input_product=other, tanh_argument=argument)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "own"])
 def test_small_errors_before_every_quantizer_stay_within(name: str) -> None:
-    layer = load(MODELS / f"{name}.onnx").layer
+    layer = layer_of(name)
     x, h, c = states(layer, 1)
     allowed_c = bounds.next_cell(layer, x, h, c)
     exact_h, exact_c = layer.step(x, h, c)
@@ -87,9 +103,9 @@ def test_small_errors_before_every_quantizer_stay_within(name: str) -> None:
     assert moved > 0, "the errors did nothing"
 
 
-@pytest.mark.parametrize("name", ["default", "coupled", "per_channel", "shifted", "two_bits", "binary"])
+@pytest.mark.parametrize("name", ["default", "coupled", "per_channel", "shifted", "two_bits", "binary", "own"])
 def test_away_from_boundaries_only_one_code_is_left(name: str) -> None:
-    layer = load(MODELS / f"{name}.onnx").layer
+    layer = layer_of(name)
     x, h, c = states(layer, 2)
     exact_h, exact_c = layer.step(x, h, c)
     allowed_c, allowed_h = bounds.next_cell(layer, x, h, c), bounds.next_hidden(layer, x, h, exact_c)

@@ -22,9 +22,23 @@ import torch
 from brevitas import nn as qnn
 from brevitas.export import export_qonnx as brevitas_export
 from brevitas.quant import Int8ActPerTensorFixedPoint, Uint8ActPerTensorFixedPoint
+from lowered import assert_lowered, code_inputs
 from onnx import numpy_helper
 from option_sets import OPTION_SETS, quiet
-from test_networks import BATCH, FEATURES, HIDDEN, MODELS, POWERS, STEPS, Model, identity, linear, plain, small_bias
+from test_networks import (
+    BATCH,
+    FEATURES,
+    HIDDEN,
+    MODELS,
+    POWERS,
+    SIZES,
+    STEPS,
+    Model,
+    identity,
+    linear,
+    plain,
+    small_bias,
+)
 
 import hwgen
 from hwgen import host
@@ -161,6 +175,8 @@ def test_module_reference_and_integer_model_agree_in_every_value(
         # Brevitas rounds once, where it adds a bias in float32.
         np.testing.assert_array_equal(values.astype(theirs.dtype), theirs, f"{output}: reference and Brevitas")
         assert len(np.unique(theirs)) > 1, f"{output} never moves"
+    # As ONNX of standard operators: onnxruntime gives the same, at the ends of all codes as well.
+    assert_lowered(network, lower(network), inputs, *(code_inputs(network, *size, seed=2) for size in SIZES))
 
 
 # Scales of float32: a difference needs a rounding boundary next to it.
@@ -208,7 +224,9 @@ def test_every_step_of_a_float_scaled_rnn_is_explained(name: str, tmp_path: Path
     agreement = hwgen.export_qonnx(module, example, tmp_path / "model.onnx")
     assert agreement.wrong == 0
     random = np.random.default_rng(5)
-    layers = [layer for layer in hwgen.load(tmp_path / "model.onnx").layers if isinstance(layer, RnnLayer)]
+    network = hwgen.load(tmp_path / "model.onnx")
+    assert_lowered(network, lower(network), *(code_inputs(network, *size, seed=3) for size in SIZES))
+    layers = [layer for layer in network.layers if isinstance(layer, RnnLayer)]
     for ours, theirs in zip(layers, (layer for stack in module.layers for layer in stack), strict=True):
         assert ours.reverse == theirs.reverse_input and ours.name.replace(".", "")[-2:].isdigit()
         codes = [
@@ -561,6 +579,7 @@ def test_wrong_examples_are_refused(name: str, small: Any, tmp_path: Path) -> No
     [
         (["a", "b"], None, "input_names: 1 needed, given 2 ('a', 'b')"),
         ("x", None, "input_names: must be a list of names, not 'x'"),
+        (["layers.0.0"], None, "input_names: 'layers.0.0' is the name of a layer; choose another"),
         (None, ["y", "y"], "output_names: must differ from each other, not be 'y', 'y'"),
         (None, ["y", ""], "output_names: must be a list of names, not ['y', '']"),
         (["y"], None, "output_names: must differ from those of the inputs, y"),

@@ -181,11 +181,8 @@ def test_weights_get_the_codes_that_onnxruntime_gives_them(tmp_path: Path) -> No
 ZERO_POINTS = {"x": 10, "kept": 4, "added": -6, "state": 2, "hidden": -20, "input_acc": 8, "tanh": 6, "cell": -2}
 
 
-@pytest.mark.parametrize("name", ["own", "own, state not quantized"])
-def test_zero_points(name: str, tmp_path: Path) -> None:
+def set_zero_points(model: onnx.ModelProto) -> None:
     """Even ones, of every kind of activation; in the file a constant each, of type int8."""
-    parameters = random_parameters(INPUTS, HIDDEN, 8)
-    model = scan_model(parameters, CASES[name](parameters))
     body = body_of(model)
     for node in body.node:
         place = node.name.rpartition("_")[0]
@@ -193,6 +190,13 @@ def test_zero_points(name: str, tmp_path: Path) -> None:
             node.input[2] = f"{place}_zero"
     for place, value in ZERO_POINTS.items():
         body.initializer.append(onnx.numpy_helper.from_array(np.asarray(value, np.int8), f"{place}_zero"))
+
+
+@pytest.mark.parametrize("name", ["own", "own, state not quantized"])
+def test_zero_points(name: str, tmp_path: Path) -> None:
+    parameters = random_parameters(INPUTS, HIDDEN, 8)
+    model = scan_model(parameters, CASES[name](parameters))
+    set_zero_points(model)
     network = load(model, tmp_path)
     layer = network.layer
     terms = (layer.forget_product or layer.cell).zero_point, (layer.input_product or layer.cell).zero_point
@@ -575,7 +579,8 @@ def around(model: onnx.ModelProto, before: list[onnx.NodeProto], after: list[onn
                 values.append(scan_graphs.value_info(value.name, changes[value.name]))
 
 
-def test_a_graph_without_a_batch_axis(plain: LstmLayer, tmp_path: Path) -> None:
+def without_batch_axis() -> onnx.ModelProto:
+    """A graph whose sequence is [time, features] before and behind the Scan."""
     model = plain_model()
     (scan,) = model.graph.node
     scan.input[2], scan.output[2] = "columns", "hidden_columns"
@@ -587,6 +592,11 @@ def test_a_graph_without_a_batch_axis(plain: LstmLayer, tmp_path: Path) -> None:
         sequence=[None, INPUTS],
         hidden=[None, HIDDEN],
     )
+    return model
+
+
+def test_a_graph_without_a_batch_axis(plain: LstmLayer, tmp_path: Path) -> None:
+    model = without_batch_axis()
     network = load(model, tmp_path)
     assert [port.layout for port in network.inputs if port.wires[0].per_step] == [f"[T, {INPUTS}]"]
     assert_same_layer(network.layer, plain)
@@ -713,23 +723,35 @@ def test_final_states_start_the_next_sequence(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second["c_n"], whole["c_n"])
 
 
-@pytest.mark.parametrize(
-    "scales_of",
-    [
-        CASES["copied"],
-        CASES["state and argument"],
-        lambda parameters: mixed(parameters, "small integers"),
-        lambda parameters: mixed(parameters, "real"),
-    ],
-    ids=["copied", "state and argument", "products of small ratios", "products of a real ratio"],
-)
-def test_hardware(scales_of: Callable[[Parameters], Scales], tmp_path: Path) -> None:
-    parameters = random_parameters(INPUTS, HIDDEN, 3)
-    network = load(scan_model(parameters, scales_of(parameters)), tmp_path)
+def with_zero_points(parameters: Parameters) -> onnx.ModelProto:
+    model = scan_model(parameters, CASES["own, state not quantized"](parameters))
+    set_zero_points(model)
+    return model
+
+
+HARDWARE: dict[str, Callable[[Parameters], onnx.ModelProto]] = {
+    "copied": lambda parameters: scan_model(parameters, copied(parameters)),
+    "state and argument": lambda parameters: scan_model(parameters, CASES["state and argument"](parameters)),
+    "zero points, a state that is a sum": with_zero_points,
+    "reversed": lambda parameters: scan_model(parameters, CASES["state and argument"](parameters), reverse=True),
+    "products of small ratios": lambda parameters: scan_model(parameters, mixed(parameters, "small integers")),
+    "products of a real ratio": lambda parameters: scan_model(parameters, mixed(parameters, "real")),
+}
+
+
+@pytest.mark.parametrize("name", HARDWARE)
+def test_hardware(name: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    """Both backends: initial states over all their codes, more than those of int8 where a sum is the state."""
+    network = load(HARDWARE[name](random_parameters(INPUTS, HIDDEN, 3)), tmp_path)
     design = hwgen.schedule(network, outputs=ALL_OUTPUTS)
     assert [port.name for port in design.inputs] == ["x", "h0", "c0"]
-    report = hwgen.build(design, tmp_path / "project").verify(level="csim", sequences=24)
-    assert report["passed"] and report["levels"]["csim"]["codes"] > 0
+    project = hwgen.build(design, tmp_path / "project", backend="all")
+    for level in ("csim", "rtl"):
+        report = project.verify(level=level, sequences=24)
+        entry = report["levels"][level]
+        assert report["passed"] and entry["codes"] > 0
+        record_property(f"{level} codes", entry["codes"])
+        record_property(f"{level} mismatches", entry["mismatches"])
 
 
 def test_constant_states_make_a_design_without_ports_for_them(tmp_path: Path) -> None:

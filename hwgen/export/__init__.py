@@ -91,7 +91,9 @@ def _repair(model: onnx.ModelProto, names: tuple[list[str], list[str]], kept: li
             f"the traced graph has {len(model.graph.output)} outputs, the module gives {tensors} tensors; forward must "
             "return tensors, in tuples or lists if several"
         )
-    name_cells(model)
+    taken = sorted(set(names[0]) & set(name_cells(model)))
+    if taken:
+        raise ConfigError(f"input_names: {listing(map(printable, taken))} is the name of a layer; choose another")
     name_ports(model, names[0], kept, names[1])
 
 

@@ -20,12 +20,15 @@ def input_mark(place: int) -> str:
     return f"hwgen.input.{place}"
 
 
-def name_cells(model: onnx.ModelProto) -> None:
-    """Name the node of each recurrent layer after the layer."""
+def name_cells(model: onnx.ModelProto) -> list[str]:
+    """Name the node of each recurrent layer after the layer; returns these names."""
+    names = []
     for node in model.graph.node:
         for attribute in [attribute for attribute in node.attribute if attribute.name == CALL]:
             node.name = attribute.s.decode()
             node.attribute.remove(attribute)
+            names.append(node.name)
+    return names
 
 
 def checked_names(given: Sequence[str], wanted: int, option: str) -> list[str]:

@@ -20,7 +20,8 @@ from hwgen.step import Linear, StepFunction, activation_step, compose, linear_st
 def lower_cell(layer: LstmLayer) -> IntegerCell:
     """Lower an LSTM layer to codes; every step function comes certified.
 
-    Raises UnsupportedError where the scales of a gate's products differ so that no accumulator holds their sum.
+    Raises UnsupportedError where the scales of a gate's products differ so that no accumulator holds their sum, and
+    where those of the cell state's two terms differ at all.
     """
     gates = tuple(lower_gate(layer, gate) for gate in layer.gates)
     codes = {gate.name: code_range(gate.steps[-1]) for gate in gates}
@@ -44,6 +45,9 @@ def lower_cell(layer: LstmLayer) -> IntegerCell:
         (codes["cell"], act["cell"].exact_zero_point(0), act["cell"]),
         added_quantizer,
     )
+    if kept_quantizer.scale != added_quantizer.scale:
+        scales = " and ".join(f"{quantizer.scale[0]:.9g}" for quantizer in (kept_quantizer, added_quantizer))
+        raise UnsupportedError(f"{layer.name}: f * c and i * g must have one scale, not {scales}")
     total = code_range(kept.requantize).plus(code_range(added.requantize))
     cell_sum = choose(
         linear_step("cell_sum", total.lo, total.hi, sum_line(kept_quantizer, added_quantizer, layer.cell))

@@ -6,12 +6,15 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
+from scan_graphs import random_parameters, random_scales, scan_model
 
 import hwgen
-from hwgen import cost, toolchain
+from hwgen import cost, mapping, toolchain
 from hwgen.backends.naming import top_name
 from hwgen.errors import ConfigError, ToolError
 from hwgen.schedule import Folding
@@ -74,7 +77,29 @@ def test_an_unknown_frontend_is_refused(tmp_path: Path) -> None:
 # Yosys 0.70 can lose drivers as it packs DSPs: the netlist is simulated with the models of its cells.
 @pytest.mark.parametrize("folding", [(4, 2, 4, 4), (2, 1, 2, 1)], ids=str)
 def test_the_netlist_computes_the_same(folding: tuple[int, int, int, int], tmp_path: Path) -> None:
-    project = project_of(SIZES / "default_4_8.onnx", tmp_path, folding)
+    simulate_netlist(project_of(SIZES / "default_4_8.onnx", tmp_path, folding), tmp_path)
+
+
+def test_so_does_one_whose_weights_are_wider_than_the_operand_of_a_dsp(tmp_path: Path) -> None:
+    """Products of different scales in a Scan; the weights then hold the factors that bring them together.
+
+    Small enough to do without block RAM, whose model cannot be simulated.
+    """
+    parameters = random_parameters(2, 2, 3)
+    scales = random_scales(parameters, 1)
+    coarse = {gate: 8 * scale for gate, scale in scales.accumulator.items()}
+    scales = replace(scales, output=0.0121, accumulator=coarse)
+    onnx.save(scan_model(parameters, scales), tmp_path / "model.onnx")
+    project = project_of(tmp_path / "model.onnx", tmp_path)
+    cell, predicted = project.design.cell, cost.predict(project.design).whole
+    assert min(gate.weight.bits for gate in cell.gates) > mapping.DSP_WEIGHT_BITS
+    measured = yosys.resources(project, "xc7", tmp_path)
+    assert (measured["dsp"], measured["bram"]) == (predicted.dsp, predicted.bram) and not predicted.bram
+    simulate_netlist(project, tmp_path)
+
+
+def simulate_netlist(project: hwgen.Project, tmp_path: Path) -> None:
+    """Synthesise for xc7 and compare the netlist with the golden vectors."""
     rtl, netlist = project.path / "rtl", tmp_path / "netlist.v"
     yosys.write_netlist(project, "xc7", netlist)
     top = top_name(project.design)

@@ -49,18 +49,21 @@ def to_onnx(network: Network, model: IntegerNetwork, float32: bool = False) -> o
     for output in network.outputs:
         _show(graph.at(output.name).under("dequantize"), output, codes, float32)
     real = TensorProto.FLOAT if float32 else TensorProto.DOUBLE
+    batch = _batch(network)
     proto = helper.make_graph(
         graph.nodes,
         names.unique(network.name),
         [
-            helper.make_tensor_value_info(port.name, TensorProto.FLOAT, _shape(port.axes, port.features, port.count))
+            helper.make_tensor_value_info(
+                port.name, TensorProto.FLOAT, _shape(port.axes, port.features, port.count, batch)
+            )
             for port in network.inputs
         ],
         [
             helper.make_tensor_value_info(
                 output.name,
                 TensorProto.INT64 if output.integer else real,
-                _shape(output.axes, output.wires[0].features, len(output.wires)),
+                _shape(output.axes, output.wires[0].features, len(output.wires), batch),
             )
             for output in network.outputs
         ],
@@ -79,10 +82,16 @@ def to_onnx(network: Network, model: IntegerNetwork, float32: bool = False) -> o
     return lowered
 
 
-def _shape(axes: Axes, features: int, parts: int) -> list[str | int]:
+def _batch(network: Network) -> str | int:
+    """The declared number of sequences: free, unless some input or output has no axis for more than one."""
+    axes = [port.axes for port in network.inputs] + [output.axes for output in network.outputs]
+    return BATCH_LENGTH if all(BATCH in entry for entry in axes) else 1
+
+
+def _shape(axes: Axes, features: int, parts: int, batch: str | int) -> list[str | int]:
     lengths: dict[str, str | int] = {
         TIME: "time",
-        BATCH: BATCH_LENGTH,
+        BATCH: batch,
         FEATURES: features,
         PARTS: parts,
         ONE: 1,
@@ -98,6 +107,8 @@ def _read(at: Scope, port: NetworkInput) -> dict[str, str]:
         values = at.op("Squeeze", values, at.axes(*ones), name="squeezed")
     kept = [axis for axis in port.axes if axis != ONE]
     values = _transposed(at, values, kept, [axis for axis in (PARTS, TIME, BATCH, FEATURES) if axis in kept])
+    if BATCH not in kept:
+        values = at.op("Unsqueeze", values, at.axes(-2), name="only_sequence")
     codes = {}
     for index, (wire, part) in enumerate(zip(port.wires, port.parts, strict=True)):
         here = at.under(f"wire_{index}") if len(port.wires) > 1 else at
@@ -125,6 +136,9 @@ def _show(at: Scope, output: NetworkOutput, codes: dict[str, str], float32: bool
     if FEATURES not in output.axes:
         values = at.op("Gather", values, at.integers(0, "feature"), name="only_feature", axis=present.index(FEATURES))
         present.remove(FEATURES)
+    if BATCH not in output.axes:
+        values = at.op("Squeeze", values, at.axes(present.index(BATCH)), name="only_sequence")
+        present.remove(BATCH)
     values = _transposed(at, values, present, [axis for axis in output.axes if axis != ONE])
     ones = [place for place, axis in enumerate(output.axes) if axis == ONE]
     if ones:

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // left * right, signed, without a register.  Dsp asks for a multiplier of the FPGA, which absorbs
-// the registers around it; otherwise each bit of right adds a shifted left, in LUTs.
+// the registers around it; otherwise each bit of right adds a shifted left, in LUTs.  A right beyond
+// the operand of one multiplier is taken in two limbs: where Yosys 0.70 spreads a product over DSPs
+// itself, in front of a register, it may lose the driver.
 module hwgen_multiply #(
   parameter int LeftBits = 8,
   parameter int RightBits = 8,
@@ -12,8 +14,22 @@ module hwgen_multiply #(
   output logic signed [LeftBits+RightBits-1:0] product_o
 );
   localparam int Bits = LeftBits + RightBits;
+  localparam int DspBits = 25;
+  localparam int LimbBits = 17;
 
-  if (Dsp != 0) begin : gen_dsp
+  if (Dsp != 0 && RightBits > DspBits) begin : gen_limbs
+    localparam int LowBits = LeftBits + LimbBits + 1;
+    localparam int HighBits = Bits - LimbBits;
+    logic signed [LimbBits:0] low;
+    logic signed [RightBits-LimbBits-1:0] high;
+    logic signed [LowBits-1:0] low_product;
+    logic signed [HighBits-1:0] high_product;
+    assign low = $signed({1'b0, right_i[LimbBits-1:0]});
+    assign high = $signed(right_i[RightBits-1:LimbBits]);
+    assign low_product = LowBits'(left_i) * LowBits'(low);
+    assign high_product = HighBits'(left_i) * HighBits'(high);
+    assign product_o = (Bits'(high_product) <<< LimbBits) + Bits'(low_product);
+  end else if (Dsp != 0) begin : gen_dsp
     assign product_o = Bits'(left_i) * Bits'(right_i);
   end else if (RightBits == 2) begin : gen_digit
     // -2, -1, 0 or 1 times left: chosen, and negated with the carry of one adder.

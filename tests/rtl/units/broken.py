@@ -18,6 +18,8 @@ ERRORS = (
     ("product", "- LeftWidth'(LeftZero)", "+ LeftWidth'(LeftZero)"),
     ("multiply", "sum - (right_i[Top]", "sum + (right_i[Top]"),
     ("multiply", "+ Bits'(right_i[1])", "+ Bits'(right_i[0])"),
+    ("multiply", "<<< LimbBits)", "<<< (LimbBits - 1))"),
+    ("multiply", "{1'b0, right_i[LimbBits-1:0]}", "{right_i[LimbBits-1], right_i[LimbBits-1:0]}"),
     ("select", "index_i[l-1] ?", "index_i[0] ?"),
     ("adder_tree", "Until = l * (Stages + 1)", "Until = l * Stages"),
     ("adder_tree", "Own'(left) + Own'(right)", "Own'(left) - Own'(right)"),
