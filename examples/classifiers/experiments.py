@@ -43,6 +43,7 @@ class Experiment:
     gate_range: float = 6.0
     noise: float = 0.3
     batch: int = 27
+    shortest_cut: float = 1.0
 
     @property
     def weights_alone(self) -> bool:

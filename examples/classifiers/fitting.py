@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def fit(classifier: Classifier, experiment: Experiment, training: Training, data
     classifier.train()
     for _ in range(training.epochs):
         for chosen in _batches(data, experiment.batch):
-            x = _stacked(data, chosen)
+            x = _stacked(data, chosen, experiment.shortest_cut)
             x = x + experiment.noise * torch.randn_like(x)
             loss = nn.functional.cross_entropy(classifier(x)[0], torch.from_numpy(data.labels[chosen]))
             optimizer.zero_grad()
@@ -45,9 +46,11 @@ def _batches(data: Samples, size: int) -> list[Integers]:
     return [batches[index] for index in torch.randperm(len(batches)).tolist()]
 
 
-def _stacked(data: Samples, chosen: Integers) -> Tensor:
+def _stacked(data: Samples, chosen: Integers, shortest_cut: float) -> Tensor:
     """Sequences [steps, n, features], cut at random to the length of the shortest: none needs padding."""
     steps = int(data.lengths[chosen].min())
+    if shortest_cut < 1:
+        steps = int(torch.randint(math.ceil(shortest_cut * steps), steps + 1, ()))
     begins = [int(torch.randint(len(data.sequences[index]) - steps + 1, ())) for index in chosen]
     pairs = zip(chosen, begins, strict=True)
     return torch.from_numpy(np.stack([data.sequences[index][begin : begin + steps] for index, begin in pairs], axis=1))
