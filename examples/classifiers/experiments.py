@@ -127,10 +127,12 @@ EXPERIMENTS = (
         hidden=24,
         features=6,
         classes=4,
-        floating=Training(epochs=40, rate=0.01),
+        floating=Training(epochs=80, rate=0.01),
         quantized=None,
         calibration_steps=100,
+        noise=0.1,
         batch=8,
+        shortest_cut=0.3,
     ),
 )
 
