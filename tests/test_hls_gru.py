@@ -126,15 +126,15 @@ SMALL = "4 bits, state given, reversed, one multiplier"
 @pytest.mark.parametrize(
     ("pattern", "replacement"),
     [
-        (r"(case )kReset(:[^;]*;\s*case )kUpdate", r"\1kUpdate\2kReset"),
-        (r"C::hidden_bias\(([^;]*)\n([^;]*);", r"0\n\2;"),
+        (r"kReset = 0;([^;]*)kUpdate = 1;", r"kReset = 1;\1kUpdate = 0;"),
+        (r"hidden_bias\(group \* C::kUnits \+ row / C::kGates\)", "hidden_bias(0)"),
         (r"C::whole\(sums\.lane\[pe\]", "C::whole(total[pe]"),
-        (r"a \+ C::scaled\(r, b", "a + C::scaled(z, b"),
+        (r"C::kept\(z, h", "C::kept(r, h"),
         (r"rest = (\d+) - z", r"rest = \1 - 1 - z"),
         (r"const hidden_t before = first \? h0\[unit\] : h\[phase\]", "const hidden_t before = h[phase]"),
         (r"const hidden_t before = first \? h0\[unit\] : h\[phase\]", "const hidden_t before = h[!phase]"),
     ],
-    ids=["gates", "hidden bias", "input sum", "reset gate", "one", "given state", "old state"],
+    ids=["gates", "hidden bias", "input sum", "update gate", "one", "given state", "old state"],
 )
 def test_a_planted_error_is_caught(pattern: str, replacement: str, tmp_path: Path) -> None:
     project = hwgen.build(planned(SMALL), tmp_path / "project", backend="hls")
