@@ -49,7 +49,7 @@ ERRORS = {
         r"(assign reset_total = totals_i\[)(\d+)(.*assign update_total = totals_i\[)(\d+)",
         r"\1\4\3\2",
     ),
-    "sum as difference": ("two_bits", r"\(kept_code\) \+", "(kept_code) -"),
+    "sum as difference": ("two_bits", r"kept_code \+", "kept_code -"),
     "another one": ("two_bits", r"(assign update_rest = \d+'sd)(\d+)", r"\g<1>1"),
     "an input sum of another unit": ("two_bits", r"Stages\(1\)(\s*\) u_sum_i_at0)", r"Stages(2)\1"),
     "no zero point": ("zero_points", r"\.RightZero\(1\)", ".RightZero(0)"),
