@@ -14,7 +14,7 @@ from hwgen.folding import divisors
 from hwgen.integer_network import DenseStage, StepStage
 from hwgen.mapping import Memory, code_bits, memory, weight_memory
 from hwgen.quantizer import IntegerType
-from hwgen.rtl_timing import Registers, latency, tree_stages
+from hwgen.registers import Registers, latency, tree_stages
 from hwgen.schedule import FoldedProduct, fold, signed
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwgen.integer import IntegerCell, Interval
+from hwgen.integer_cells import IntegerRnn
 from hwgen.quantizer import IntegerType
 from hwgen.rtl_timing import Timeline
 from hwgen.schedule import FoldedProduct, Port, Schedule, signed
@@ -148,8 +149,9 @@ def memories(times: Timeline) -> dict[str, Memory]:
         "bias": memory(inputs.folds, inputs.pe * sum_bits(design), False),
         "sums": memory(sums_lines(times), times.common * sum_bits(design), True),
     }
-    if isinstance(cell, IntegerCell):
-        found["cell_state"] = memory(times.groups, design.units * code_bits(cell.cell), True)
+    if not isinstance(cell, IntegerRnn):
+        state = cell.cell if isinstance(cell, IntegerCell) else cell.hidden
+        found["cell_state"] = memory(times.groups, design.units * code_bits(state), True)
     if cell.reverse:
         reversed_ports = [port for port in (*design.inputs, *design.outputs) if port.name in ("x", "y")]
         found |= {port.name: reverse_memory(port, design.options.max_length) for port in reversed_ports}

@@ -24,7 +24,8 @@ from hwgen.dataflow import (
     WidenNode,
 )
 from hwgen.events import Channel, Process, Series, run
-from hwgen.rtl_timing import Registers, Timeline, registers_for, timeline
+from hwgen.registers import Registers, registers_for
+from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Port, Schedule
 
 

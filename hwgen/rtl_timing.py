@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When everything happens in the RTL of a cell: pipeline registers, and the depth of the recurrent loop.
+"""When everything happens in the RTL of a cell, and the depth of the recurrent loop.
 
 The loop is scheduled statically: from the tile of a time step to its new state every value has a fixed cycle.  Times of
 the elementwise part count from the cycle in which the accumulators hold the totals of the last gates of a unit.
@@ -12,88 +12,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm
-from hwgen.integer_cells import IntegerRnn
+from hwgen.integer_cells import IntegerGru, IntegerRnn
+from hwgen.registers import Registers, latency, output_register, product_latency, registers_for, tree_stages
 from hwgen.schedule import Schedule
-
-
-@dataclass(frozen=True)
-class Registers:
-    """Register stages of each unit: few for a slow clock, more for a fast one.
-
-    ``adders`` and ``levels`` count what lies between two registers: levels of an adder tree (the accumulator is one of
-    them), and levels of a threshold search.  ``multiply`` is (input, product, sum, output), ``shift`` is (sum, output)
-    of a shift form that rounds; one that only adds and clamps has ``clamp`` at its output.
-    """
-
-    weight: int = 2
-    sums: int = 2
-    operand: int = 1
-    product: int = 1
-    adders: int = 2
-    multiply: tuple[int, int, int, int] = (0, 1, 0, 1)
-    shift: tuple[int, int] = (0, 1)
-    clamp: int = 1
-    table: int = 1
-    levels: int = 2
-    elementwise: int = 1
-
-
-SLOW = Registers(weight=1, sums=1, adders=4, clamp=0, levels=4)
-MEDIUM = Registers()
-FAST = Registers(adders=1, multiply=(0, 1, 1, 1), shift=(1, 1), levels=1)
-
-
-def registers_for(clock_mhz: float) -> Registers:
-    """The register stages for a clock."""
-    if clock_mhz <= 50:
-        return SLOW
-    return MEDIUM if clock_mhz <= 125 else FAST
-
-
-def search_stages(form: SearchForm, registers: Registers) -> int:
-    """Registers among the levels of a search, the one behind the last level included."""
-    return -(-form.levels // registers.levels)
-
-
-def latency(certified: Certified, registers: Registers) -> int:
-    """Cycles from the argument of a step function to its code."""
-    form = certified.form
-    if isinstance(form, MultiplyForm):
-        return sum(registers.multiply)
-    if isinstance(form, ShiftForm):
-        return sum(registers.shift) if form.shift > 0 else registers.clamp
-    if isinstance(form, SearchForm):
-        return search_stages(form, registers) if form.levels else 0
-    return registers.table
-
-
-def output_register(certified: Certified, registers: Registers) -> int:
-    """Whether a register stands behind the step function, for which the register of the state can take its place."""
-    form = certified.form
-    if isinstance(form, MultiplyForm):
-        return registers.multiply[3]
-    if isinstance(form, ShiftForm):
-        return registers.shift[1] if form.shift > 0 else registers.clamp
-    if isinstance(form, SearchForm):
-        return 1 if form.levels else 0
-    return min(registers.table, 1)
-
-
-def tree_stages(simd: int, registers: Registers) -> int:
-    """Registers within the adder tree of a row; the accumulator behind it is the last of its adders."""
-    return -(-(math.ceil(math.log2(simd)) + 1) // registers.adders) - 1
-
-
-def product_latency(simd: int, registers: Registers) -> int:
-    """Cycles from a tile of a product that runs ahead of others to its sums."""
-    return registers.weight + registers.product + tree_stages(simd, registers) + 1
-
-
-def dense_vectors(cycles: int, simd: int, step: Certified | None, registers: Registers) -> int:
-    """Vectors that a dense layer of so many cycles buffers: as many as are on their way at full rate, at least two."""
-    behind = product_latency(simd, registers) + (0 if step is None else latency(step, registers))
-    return max(2, -(-(cycles + behind + 2) // cycles))
 
 
 @dataclass(frozen=True)
@@ -392,7 +313,91 @@ class RnnTimeline(Timeline):
         return {"gate": self.hidden}
 
 
+class GruTimeline(Timeline):
+    """The elementwise part of a GRU: two gates, the candidate, the hidden state."""
+
+    @property
+    def cell(self) -> IntegerGru:
+        """What it is the schedule of."""
+        assert isinstance(self.design.cell, IntegerGru)
+        return self.design.cell
+
+    @property
+    def reset(self) -> int:
+        """Reset gate and hidden sum of the candidate are multiplied."""
+        return max(self.gates["reset"].begin, self.gates["new"].begin)
+
+    @property
+    def sum(self) -> int:
+        """Their product and the input sum, which is there with the totals, are added."""
+        product = self.registers.elementwise + latency(self.cell.reset_product.requantize, self.registers)
+        return max(self.reset + product, latency(self.cell.new_input.step, self.registers))
+
+    @property
+    def candidate(self) -> int:
+        """Its tanh is there."""
+        return self.sum + latency(self.cell.new_sum, self.registers) + latency(self.cell.tanh, self.registers)
+
+    @property
+    def added(self) -> int:
+        """Candidate and one minus the update gate are multiplied."""
+        return max(self.candidate, self.gates["update"].begin)
+
+    @property
+    def added_code(self) -> int:
+        """What is added to the hidden state is there."""
+        return self.added + self.registers.elementwise + latency(self.cell.new_product.requantize, self.registers)
+
+    @property
+    def kept(self) -> int:
+        """Update gate and old hidden state are multiplied: as late as what is added allows.
+
+        The state takes a cycle from its memory.
+        """
+        return max(1, self.gates["update"].begin, self.added_code - self._kept_latency)
+
+    @property
+    def _kept_latency(self) -> int:
+        return self.registers.elementwise + latency(self.cell.update_product.requantize, self.registers)
+
+    @property
+    def both(self) -> int:
+        """What is kept and what is added are added up."""
+        return max(self.kept + self._kept_latency, self.added_code)
+
+    @property
+    def hidden(self) -> int:
+        """The new hidden state is there; its register in the state memory is that of the last step function."""
+        last = self.cell.hidden_sum
+        return self.both + latency(last, self.registers) - output_register(last, self.registers)
+
+    @property
+    def places(self) -> dict[str, int]:
+        """Rows of the candidate start from their bias, the old hidden state is read and used, the new one written."""
+        return {"starts": -2, "cell_read": self.kept - 1, "cell_use": self.kept, "hidden": self.hidden}
+
+    @property
+    def uses(self) -> dict[str, int]:
+        """From the start of a step to the last use of the initial state of each input port."""
+        return {"h0": self.tiles + max(self.read, self.total + self.kept)}
+
+    @property
+    def _stages(self) -> dict[str, int]:
+        return {
+            "gates": self.reset,
+            "reset product": self.registers.elementwise,
+            "requantize": self.sum - self.reset - self.registers.elementwise,
+            "new sum, tanh": self.added - self.sum,
+            "update products": self.registers.elementwise,
+            "requantize to h": self.both - self.added - self.registers.elementwise,
+            "hidden sum": self.hidden - self.both,
+        }
+
+
 def timeline(design: Schedule, registers: Registers | None = None) -> Timeline:
     """The timeline of a design, with the register stages that its clock asks for."""
-    kind = RnnTimeline if isinstance(design.cell, IntegerRnn) else LstmTimeline
+    cell = design.cell
+    kind = (
+        RnnTimeline if isinstance(cell, IntegerRnn) else GruTimeline if isinstance(cell, IntegerGru) else LstmTimeline
+    )
     return kind(design, registers or registers_for(design.options.clock_mhz))

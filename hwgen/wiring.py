@@ -27,14 +27,13 @@ from hwgen.dataflow import (
     WidenNode,
     sums_type,
 )
-from hwgen.errors import ConfigError, UnsupportedError, listing, printable
+from hwgen.errors import ConfigError, listing, printable
 from hwgen.folding import Folding, divisors, nearest
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer_network import (
     ArgmaxStage,
     ConcatStage,
     DenseStage,
-    GruStage,
     IntegerNetwork,
     RecurrentStage,
     SelectStage,
@@ -44,7 +43,7 @@ from hwgen.integer_network import (
 from hwgen.layers import Wire
 from hwgen.naming import identifier
 from hwgen.network import Network, NetworkOutput
-from hwgen.rtl_timing import dense_vectors, registers_for
+from hwgen.registers import dense_vectors, registers_for
 from hwgen.schedule import OUTPUTS, Options, Port, design_cell
 
 
@@ -214,10 +213,6 @@ class _Wiring:
 
     def add(self, stage: Stage) -> None:
         """The node of a stage, with what must stand in front of it."""
-        if isinstance(stage, GruStage):
-            raise UnsupportedError(
-                f"{printable(stage.name)}: hwgen runs this GRU (hwgen run), but generates no hardware for it so far"
-            )
         if isinstance(stage, RecurrentStage):
             self._cell(stage)
         elif isinstance(stage, DenseStage):

@@ -15,8 +15,10 @@ from hwgen.layers import (
     ConcatLayer,
     DenseLayer,
     Gate,
+    GruLayer,
     InitialState,
     Layer,
+    NewGate,
     QuantizedTensor,
     Requantization,
     RnnLayer,
@@ -33,8 +35,13 @@ X = Quantizer((2.0**-5,), (0,), INT8)
 SEQUENCES = 30
 
 
-def weights(generator: np.random.Generator, rows: int, columns: int, channels: int = 1, bits: int = 8) -> Any:
-    """Weights in which most accumulators stay within 8 bits; ``channels`` scales, of which no two are the same."""
+def weights(
+    generator: np.random.Generator, rows: int, columns: int, channels: int = 1, bits: int = 8
+) -> QuantizedTensor:
+    """Weights with which most sums stay within 8 bits.
+
+    ``channels`` is 1, or the number of rows and a power of two, so that float64 multiplies with each scale exactly.
+    """
     scale = tuple(2.0 ** -(bits - 1) * (0.5 + channel / channels) for channel in range(channels))
     limit = 2 ** (bits - 1)
     codes: IntArray = generator.integers(-limit, limit, (rows, columns))
@@ -70,6 +77,44 @@ def rnn(
     return RnnLayer(name, inputs, hidden, gate, quantizer, initial, source=source, **options)
 
 
+UNIT = Quantizer((2.0**-7,), (0,), UINT8)
+
+
+def gru(
+    name: str = "gru",
+    source: str = "x",
+    inputs: int = INPUTS,
+    hidden: int = HIDDEN,
+    seed: int = 1,
+    accumulator: Quantizer = X,
+    part: Quantizer = X,
+    sigmoid: Quantizer = UNIT,
+    output: Quantizer = X,
+    channels: int = 1,
+    bits: int = 8,
+    bias: float = 0.3,
+    **options: Any,
+) -> GruLayer:
+    """A GRU whose input has the quantizer of its ``output`` unless it is given; ``part`` is that of U h of n."""
+    generator = np.random.default_rng(seed)
+
+    def biases() -> Any:
+        return np.round(bias * 2**14 * generator.standard_normal(hidden)) / 2**14
+
+    def matrix(columns: int) -> QuantizedTensor:
+        return weights(generator, hidden, columns, channels, bits)
+
+    reset, update = (
+        Gate(gate, matrix(inputs), matrix(hidden), biases(), accumulator, Activation.SIGMOID, sigmoid)
+        for gate in ("reset", "update")
+    )
+    tanh = Quantizer((2.0**-7,), (0,), INT8)
+    new = NewGate(matrix(inputs), matrix(hidden), biases(), biases(), accumulator, part, tanh)
+    initial = options.pop("initial", InitialState(output, np.zeros(hidden, np.int64)))
+    quantizer = options.pop("input", output)
+    return GruLayer(name, inputs, hidden, reset, update, new, quantizer, output, initial, source=source, **options)
+
+
 def constant_state(quantizer: Quantizer, hidden: int = HIDDEN, seed: int = 1) -> InitialState:
     """Different codes for each unit."""
     codes = np.random.default_rng(seed).integers(quantizer.codes.lo, quantizer.codes.hi, hidden, endpoint=True)
@@ -94,7 +139,7 @@ def side_by_side(name: str, *layers: Layer) -> ConcatLayer:
 def network(layers: list[Layer], shown: list[Wire], states: list[Wire] | None = None) -> Network:
     """A network with the input x, initial states as further inputs, and the wires in ``shown`` as outputs."""
     first = next(layer for layer in layers if layer.sources[0] == "x")
-    assert isinstance(first, RnnLayer)
+    assert isinstance(first, RnnLayer | GruLayer)
     inputs = [NetworkInput("x", ("T", "N", "F"), (Wire("x", first.input_size, True, first.input),))]
     inputs += [NetworkInput(wire.name, ("N", "F"), (wire,)) for wire in states or []]
     axes = {True: ("T", "N", "F"), False: ("N", "F")}

@@ -39,6 +39,7 @@ LAYERS = (
     ("devices",),
     ("folding",),
     ("schedule",),
+    ("registers",),
     ("rtl_timing",),
     ("mapping",),
     ("head_design",),

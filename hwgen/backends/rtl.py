@@ -15,9 +15,11 @@ from hwgen.backends.rtl_unit import unit_builder
 from hwgen.backends.sv import constant, index_bits, literal
 from hwgen.dataflow import CellNode, DenseNode, Design, MapNode
 from hwgen.integer import IntegerCell
+from hwgen.integer_cells import IntegerGru, IntegerRnn
 from hwgen.mapping import code_bits, weight_bits
-from hwgen.quantizer import IntArray, IntegerType
-from hwgen.rtl_timing import LstmTimeline, Registers, Timeline, registers_for, timeline
+from hwgen.quantizer import IntArray
+from hwgen.registers import Registers, registers_for
+from hwgen.rtl_timing import GruTimeline, LstmTimeline, Timeline, timeline
 from hwgen.schedule import Port, Schedule
 
 
@@ -80,16 +82,14 @@ def _context(design: Schedule, times: Timeline) -> dict[str, object]:
     inputs, hidden = design.input_product, design.hidden_product
     ports = {port.name: port for port in (*design.inputs, *design.outputs)}
     places, chain = taps(times)
-    initial: list[tuple[str, IntArray | None, IntegerType]] = [("h0", cell.initial_hidden, cell.hidden)]
-    parts: dict[str, object] = {}
-    if isinstance(cell, IntegerCell):
-        initial.append(("c0", cell.initial_cell, cell.cell))
-        parts["cell_bits"] = code_bits(cell.cell)
-    given = [f"{name}_available" for name, codes, _ in initial if codes is None]
-    return parts | {
+    initial = _initial_states(design)
+    given = [f"{state['name']}_available" for state in initial if state["kind"] == "stream"]
+    return {
         "top": top_name(design),
         "layer": comment(cell.name),
-        "lstm": isinstance(cell, IntegerCell),
+        "kind": {IntegerCell: "LSTM", IntegerRnn: "RNN", IntegerGru: "GRU"}[type(cell)],
+        "carried": _carried(design),
+        "new_rows": _new_rows(times),
         "design": design,
         "cell": cell,
         "times": times,
@@ -115,7 +115,7 @@ def _context(design: Schedule, times: Timeline) -> dict[str, object]:
         "place_bits": index_bits(times.groups) + 3,
         "read_bits": index_bits(times.column_tiles) + 2,
         "last": {"tile": times.tiles - 1, "group": times.groups - 1, "part": times.parts - 1},
-        "initial": [_initial(name, codes, code_bits(kind)) for name, codes, kind in initial],
+        "initial": initial,
         # What the first step of a sequence waits for.
         "loaded": given if cell.initial_hidden is None else ["1'b1", *given],
         "time_text": (
@@ -136,6 +136,12 @@ def _unit_text(times: Timeline) -> str:
             "state.  Every value has a fixed cycle, counted from the totals of the last gates: the old cell state is "
             f"taken at {times.kept}, the new one is there at {times.cell}, the hidden state at {times.hidden}.  "
         )
+    elif isinstance(times, GruTimeline):
+        what = (
+            "One hidden unit of those that work side by side: from the totals of its gates, and the input sum of the "
+            "candidate, to its new hidden state.  Every value has a fixed cycle, counted from the totals of the last "
+            f"rows: the old hidden state is taken at {times.kept}, the new one is there at {times.hidden}.  "
+        )
     else:
         what = (
             "One hidden unit of those that work side by side: from the total of its gate to its new hidden state, "
@@ -148,12 +154,50 @@ def _lane(port: Port) -> dict[str, int]:
     return {"code": port.codes.storage.bits, "signed": int(port.codes.storage.signed), "value": code_bits(port.codes)}
 
 
-def _initial(name: str, codes: IntArray | None, bits: int) -> dict[str, object]:
+def _initial_states(design: Schedule) -> list[dict[str, object]]:
+    """The initial states by what reads them: h by column for the product, and a state by group for the units."""
+    cell = design.cell
+    by_column = {"target": "initial_codes", "count": design.hidden_product.simd, "column": True}
+    by_group = {"count": design.units, "column": False}
+    codes, bits = cell.initial_hidden, code_bits(cell.hidden)
+    if isinstance(cell, IntegerCell):
+        state = _initial("c0", "c0", cell.initial_cell, code_bits(cell.cell))
+        return [by_column | _initial("h0", "h0", codes, bits), by_group | {"target": "initial_cell"} | state]
+    if isinstance(cell, IntegerRnn):
+        return [by_column | _initial("h0", "h0", codes, bits)]
+    # Both readers have a memory of their own, which take a beat together.
+    first, second = (
+        _initial("h0", name, codes, bits) | {"valid": f"s_axis_h0_tvalid & {other}_ready", "ready": f"{name}_ready"}
+        for name, other in (("h0", "h0_old"), ("h0_old", "h0"))
+    )
+    again: dict[str, object] = {"target": "initial_hidden", "first": False}
+    return [by_column | first | {"shared": True}, by_group | second | again]
+
+
+def _initial(port: str, name: str, codes: IntArray | None, bits: int) -> dict[str, object]:
+    state: dict[str, object] = {"port": port, "name": name, "bits": bits, "first": True, "shared": False}
     if codes is None:
-        return {"port": name, "kind": "stream"}
+        return state | {"kind": "stream", "valid": f"s_axis_{port}_tvalid", "ready": f"s_axis_{port}_tready"}
     if (codes == codes[0]).all():
-        return {"port": name, "kind": "uniform", "value": literal(int(codes[0]), bits)}
-    return {"port": name, "kind": "constant", "constant": constant(f"Initial{name[0].upper()}", codes, bits)}
+        return state | {"kind": "uniform", "value": literal(int(codes[0]), bits)}
+    return state | {"kind": "constant", "constant": constant(f"Initial{port[0].upper()}", codes, bits)}
+
+
+def _carried(design: Schedule) -> dict[str, object] | None:
+    """The state that the units read, if they read one: that of the cell, or of a GRU the old hidden state."""
+    cell = design.cell
+    if isinstance(cell, IntegerCell):
+        return {"name": "cell", "bits": code_bits(cell.cell)}
+    return None if isinstance(cell, IntegerRnn) else {"name": "hidden", "bits": code_bits(cell.hidden)}
+
+
+def _new_rows(times: Timeline) -> dict[str, object] | None:
+    """The rows of the candidate of a GRU, whose two sums are not added up: they start from the bias of the second."""
+    if not isinstance(times, GruTimeline):
+        return None
+    time, bits = times.gates["new"], mapping.total_bits(times.design)
+    bias = constant("NewBias", times.cell.new_hidden.bias, bits)
+    return {"lane": time.lane, "part": time.part, "bias": bias, "delay": times.total - 1}
 
 
 def taps(times: Timeline) -> tuple[dict[str, str], list[dict[str, Any]]]:

@@ -13,7 +13,7 @@ from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm, TableFor
 from hwgen.integer import Interval
 from hwgen.mapping import LIMB_BITS, in_dsp, limbs, memory, odd_bits
 from hwgen.quantizer import IntArray, RoundingMode
-from hwgen.rtl_timing import Registers, latency, output_register, search_stages
+from hwgen.registers import Registers, latency, output_register, search_stages
 from hwgen.schedule import signed
 
 _PHRASES = {
@@ -117,6 +117,9 @@ class StepBuilder:
         self.block.title += f"\n{name}: {phrase}{shared}; exact on {step.lo}..{step.hi}."
         if isinstance(form, SearchForm) and form.levels == 0:
             self.block.assigns.append((name, literal(form.first, code.bits)))
+            # There may be other readers: said once for each step function, whatever its argument.
+            self.block.signals.append((1, f"unused_{name}_argument"))
+            self.block.assigns.append((f"unused_{name}_argument", f"|{value.name}"))
             return code
         argument = self._argument(value, domain)
         parameters: list[tuple[str, object]] = [("ValueBits", domain)]
@@ -297,6 +300,9 @@ def resized(value: Signal, bits: int) -> str:
     """The value with its sign repeated, or its low bits."""
     if value.bits == bits:
         return value.name
+    if value.bits == 1:
+        # A wire of one bit has no sign of its own: a cast would fill up with zeros.
+        return f"{{{bits}{{{value.name}}}}}"
     return f"{bits}'({value.name})" if value.bits < bits else f"{value.name}[{bits - 1}:0]"
 
 

@@ -8,9 +8,10 @@ from typing import Generic, TypeVar
 
 from hwgen.backends.rtl_step import Signal, StepBuilder, domain_bits, resized
 from hwgen.backends.sv import Instance, literal
+from hwgen.forms import Certified
 from hwgen.integer import Interval, Product
-from hwgen.mapping import code_bits, in_dsp, total_bits
-from hwgen.rtl_timing import LstmTimeline, RnnTimeline, Timeline
+from hwgen.mapping import code_bits, in_dsp, sum_bits, total_bits
+from hwgen.rtl_timing import GruTimeline, LstmTimeline, RnnTimeline, Timeline
 from hwgen.schedule import signed
 
 Times = TypeVar("Times", bound=Timeline)
@@ -26,7 +27,7 @@ class UnitBuilder(StepBuilder, ABC, Generic[Times]):
         super().__init__(times.registers, times.groups, design.units, folder)
         self.design, self.times = design, times
         self.total_bits = total_bits(design)
-        # Bits of the sum of both parts of the cell state.
+        # Bits of the sums of two codes.
         self.sum_bits = 0
 
     def context(self) -> dict[str, object]:
@@ -36,6 +37,7 @@ class UnitBuilder(StepBuilder, ABC, Generic[Times]):
             "lanes_per_unit": min(self.design.hidden_product.pe, len(self.design.cell.rows)),
             "parts": self.times.parts,
             "indexed": self.indexed,
+            "clocked": any(signal == "clk_i" for instance in self.instances() for _, signal in instance.ports),
             "lane_digits": self.parameter_uses("LaneDigits"),
             "lane_used": self.parameter_uses("Lane"),
         }
@@ -95,6 +97,21 @@ class UnitBuilder(StepBuilder, ABC, Generic[Times]):
         )
         return late
 
+    def _sum(self, name: str, left: Signal, right: Signal, certified: Certified, time: int) -> Signal:
+        """The sum of two codes, of which ``certified`` is a step function."""
+        left, right = self._align(left, time), self._align(right, time)
+        bits = signed(Interval(certified.step.lo, certified.step.hi)).bits
+        total = self.signal(name, max(bits, left.bits, right.bits), time)
+        self.sum_bits += total.bits
+        self.block.assigns.append((name, f"{resized(left, total.bits)} + {resized(right, total.bits)}"))
+        return total
+
+    def _rest(self, name: str, one: int, code: Signal, bits: int) -> Signal:
+        """One minus the code of a gate, in so many bits."""
+        rest = self.signal(name, bits, code.begin, code.end)
+        self.block.assigns.append((name, f"{literal(one, bits)} - {resized(code, bits)}"))
+        return rest
+
     def _product(self, name: str, left: Signal, right: Signal, what: Product, time: int) -> Signal:
         factors = [(self._align(left, time), what.left_zero), (self._align(right, time), what.right_zero)]
         # In LUTs the bits of the right one are added up: the narrower one.
@@ -137,11 +154,7 @@ class LstmUnit(UnitBuilder[LstmTimeline]):
         kept = self.step(kept, cell.forget_product.requantize, "kept_code")
         added = self._product("added", codes["input"], codes["cell"], cell.input_product, times.added)
         added = self.step(added, cell.input_product.requantize, "added_code")
-        kept, added = self._align(kept, times.sum), self._align(added, times.sum)
-        bits = signed(Interval(cell.cell_sum.step.lo, cell.cell_sum.step.hi)).bits
-        total = self.signal("cell_sum", max(bits, kept.bits, added.bits), times.sum)
-        self.sum_bits = total.bits
-        self.block.assigns.append((total.name, f"{resized(kept, total.bits)} + {resized(added, total.bits)}"))
+        total = self._sum("cell_sum", kept, added, cell.cell_sum, times.sum)
         after = self.step(total, cell.cell_sum, "new_cell")
         assert after.begin == times.cell
         self.block.assigns.append(("cell_o", resized(after, code_bits(cell.cell))))
@@ -157,10 +170,7 @@ class LstmUnit(UnitBuilder[LstmTimeline]):
         """The forget gate of a coupled cell: one minus the input gate."""
         one, factors = self.design.lstm.coupled_one, self.design.factors
         assert one is not None
-        bits = max(signed(factors).bits, code.bits)
-        forget = self.signal("forget_gate", bits, code.begin, code.end)
-        self.block.assigns.append((forget.name, f"{literal(one, bits)} - {resized(code, bits)}"))
-        return forget
+        return self._rest("forget_gate", one, code, max(signed(factors).bits, code.bits))
 
 
 class RnnUnit(UnitBuilder[RnnTimeline]):
@@ -173,8 +183,45 @@ class RnnUnit(UnitBuilder[RnnTimeline]):
         self.block.assigns.append(("hidden_o", resized(hidden, code_bits(self.design.cell.hidden))))
 
 
-def unit_builder(times: Timeline, folder: str = "rom") -> LstmUnit | RnnUnit:
+class GruUnit(UnitBuilder[GruTimeline]):
+    """The unit of a GRU."""
+
+    def build(self) -> None:
+        """Gates, candidate, hidden state."""
+        times = self.times
+        cell = times.cell
+        reset, update, part = (self._gate(index) for index in range(3))
+        self.base = 0
+        hidden_bits = code_bits(cell.hidden)
+        before = Signal("hidden_i", hidden_bits, times.kept, times.kept)
+
+        self.begin("Candidate: tanh of the input sum and of what the reset gate leaves of the hidden one.")
+        whole = self._align(Signal("sum_i", sum_bits(self.design), -1, -1), 0)
+        whole = self.step(whole, cell.new_input.step, "input_code")
+        product = self._product("reset_product", reset, part, cell.reset_product, times.reset)
+        product = self.step(product, cell.reset_product.requantize, "reset_code")
+        total = self._sum("new_sum", whole, product, cell.new_sum, times.sum)
+        candidate = self.step(self.step(total, cell.new_sum, "new_code"), cell.tanh, "candidate")
+        assert candidate.begin == times.candidate
+
+        self.begin("Hidden state: what the update gate keeps of the old one, and of the candidate the rest of one.")
+        step = cell.update.steps[-1].step
+        least, most = cell.one - step.last, cell.one - step.first
+        rest = self._rest("update_rest", cell.one, update, max(signed(Interval(least, most)).bits, update.bits))
+        added = self._product("added", rest, candidate, cell.new_product, times.added)
+        added = self.step(added, cell.new_product.requantize, "added_code")
+        kept = self._product("kept", update, before, cell.update_product, times.kept)
+        kept = self.step(kept, cell.update_product.requantize, "kept_code")
+        total = self._sum("hidden_sum", kept, added, cell.hidden_sum, times.both)
+        hidden = self.step(total, cell.hidden_sum, "hidden_code", absorbed=True)
+        assert hidden.begin == times.hidden
+        self.block.assigns.append(("hidden_o", resized(hidden, hidden_bits)))
+
+
+def unit_builder(times: Timeline, folder: str = "rom") -> LstmUnit | RnnUnit | GruUnit:
     """The unit of a cell; the contents of its memories go to ``folder``."""
+    if isinstance(times, GruTimeline):
+        return GruUnit(times, folder)
     if isinstance(times, RnnTimeline):
         return RnnUnit(times, folder)
     assert isinstance(times, LstmTimeline)

@@ -35,7 +35,8 @@ from hwgen.forms import FITTERS, Certified, choose
 from hwgen.layers import Activation, InitialState, RnnLayer, Wire
 from hwgen.network import Network
 from hwgen.quantizer import IntegerType, Quantizer
-from hwgen.rtl_timing import FAST, MEDIUM, SLOW, Timeline, timeline
+from hwgen.registers import FAST, MEDIUM, SLOW
+from hwgen.rtl_timing import Timeline, timeline
 from hwgen.step import StepFunction
 from hwgen.synth import synthesise
 from hwgen.verify import verify
@@ -157,6 +158,19 @@ def test_every_form_gives_the_hidden_state(
     project = check(alone(layer), tmp_path, folding=folded(8, 6, 4, 4))
     step = of_cell(project.design).design.cell.gates[0].steps[-1]
     assert (step.form.kind, step.step.channels) == (kind, channels)
+
+
+@pytest.mark.parametrize("clock", [50, 100])
+def test_a_layer_that_never_moves(clock: int, tmp_path: Path) -> None:
+    """Biases that drown everything: the gate is a constant, and nothing of its sums is used."""
+    layer = rnn(activation=Activation.RELU)
+    gate = dataclasses.replace(layer.gate, bias=np.full(HIDDEN, -1000.0))
+    model = alone(dataclasses.replace(layer, gate=gate))
+    project = project_of(model, tmp_path, folding=folded(8, 6, 4, 4), clock_mhz=clock)
+    (step,) = of_cell(project.design).design.cell.rows[0].steps
+    assert step.step.first == step.step.last == 0
+    report = verify(project, level="rtl", sequences=5)
+    assert report["passed"] and report["levels"]["rtl"]["codes"] > 0
 
 
 def test_two_layers_and_a_head(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from hwgen.backends import rtl
 from hwgen.backends.naming import top_name
 from hwgen.folding import Folding
 from hwgen.project import port_files
+from hwgen.registers import FAST, MEDIUM, SLOW, Registers
 from hwgen.rtl_cycles import predict
-from hwgen.rtl_timing import FAST, MEDIUM, SLOW, Registers, Timeline, timeline
+from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Schedule, schedule
 
 MODELS = Path(__file__).parents[1] / "models"

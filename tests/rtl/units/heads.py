@@ -17,7 +17,7 @@ from hwgen.integer_network import DenseStage, StepStage
 from hwgen.layers import Activation, Bias, DenseLayer, QuantizedTensor, QuantizeLayer, Requantization, Wire
 from hwgen.lowering.head import lower_dense, lower_quantize
 from hwgen.quantizer import IntArray, IntegerType, Quantizer
-from hwgen.rtl_timing import FAST, MEDIUM, SLOW, Registers
+from hwgen.registers import FAST, MEDIUM, SLOW, Registers
 
 INT8, INT4, UINT8, UINT4 = (IntegerType(bits, sign) for sign in (True, False) for bits in (8, 4))
 BIPOLAR = IntegerType(1, True, bipolar=True)
