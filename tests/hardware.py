@@ -26,7 +26,7 @@ def random_foldings(design: Dataflow, seed: int) -> dict[str, Any]:
     for node in design.nodes:
         if isinstance(node, CellNode):
             cell = node.design.cell
-            gates, hidden, inputs = len(cell.gates), cell.hidden_size, cell.input_size
+            gates, hidden, inputs = len(cell.rows), cell.hidden_size, cell.input_size
             foldings[node.name] = {
                 "input": {"pe": choose.choice(divisors(gates * hidden)), "simd": choose.choice(divisors(inputs))},
                 "hidden": {

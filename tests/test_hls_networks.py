@@ -60,7 +60,7 @@ def random_folding(design: Dataflow, seed: int) -> dict[str, Any]:
     for node in design.nodes:
         if isinstance(node, CellNode):
             cell = node.design.cell
-            gates, h = len(cell.gates), cell.hidden_size
+            gates, h = len(cell.rows), cell.hidden_size
             choices = divisors(gates * h), divisors(cell.input_size), legal_hidden_pe(gates, h), divisors(h)
             folding[node.name] = Folding(*map(generator.choice, choices)).to_dict()
         elif isinstance(node, DenseNode):

@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 
 from hwgen.backends.cpp import ap_type, call, constants, matrix, memory, parameters, step_struct
-from hwgen.backends.hls_cell import cell_context, run_ahead
+from hwgen.backends.hls_cell import cell_context, cell_kind, run_ahead
 from hwgen.backends.naming import comment, top_name
 from hwgen.dataflow import (
     ArgmaxNode,
@@ -28,7 +28,6 @@ from hwgen.dataflow import (
     Stream,
     WidenNode,
 )
-from hwgen.integer_cells import IntegerRnn
 from hwgen.schedule import signed
 
 # What a stream holds where nothing asks for more: one beat moves in while another moves out.
@@ -120,7 +119,7 @@ def network_context(design: Dataflow, environment: jinja2.Environment) -> dict[s
     return {
         "headers": sorted(headers),
         "blocks": [
-            environment.get_template(f"parts/{_kind(node)}.jinja").render(_node_context(design, node))
+            environment.get_template(f"parts/{_part(node)}.jinja").render(_node_context(design, node))
             for node in design.nodes
             if not isinstance(node, BufferNode)
         ],
@@ -144,6 +143,8 @@ def node_files(design: Dataflow, origin: str, environment: jinja2.Environment) -
         context = {**_node_context(design, node), "origin": origin}
         if _kind(node) == "cell":
             templates = {"parameters": "parameters.hpp.jinja", "weights": "weights.hpp.jinja"}
+        elif _kind(node) == "gru":
+            templates = {"parameters": "gru_parameters.hpp.jinja", "weights": "weights.hpp.jinja"}
         elif _kind(node) == "rnn":
             templates = {"parameters": "rnn_parameters.hpp.jinja", "weights": "layer_weights.hpp.jinja"}
         elif isinstance(node, DenseNode):
@@ -166,10 +167,16 @@ def beat_type(stream: Stream) -> str:
 
 
 def _kind(node: Node) -> str:
-    """The name of its part of the top level."""
-    if isinstance(node, CellNode) and isinstance(node.design.cell, IntegerRnn):
-        return "rnn"
+    """What its files and units are called after."""
+    if isinstance(node, CellNode):
+        return cell_kind(node.design.cell)
     return type(node).__name__.removesuffix("Node").lower()
+
+
+def _part(node: Node) -> str:
+    """The name of its part of the top level; cells whose one state is what they give share theirs."""
+    kind = _kind(node)
+    return "hidden_cell" if kind in ("rnn", "gru") else kind
 
 
 def _module(design: Dataflow, node: Node) -> str:
@@ -186,6 +193,7 @@ def _headers(design: Dataflow, node: Node) -> set[str]:
     return {
         "cell": {own, "matvec.hpp", "recurrence.hpp"},
         "rnn": {own, "matvec.hpp", "rnn_recurrence.hpp"},
+        "gru": {own, "matvec.hpp", "gru_recurrence.hpp"},
         "dense": {own, "matvec.hpp", "map.hpp"},
         "map": {own, "map.hpp"},
         "select": {"step_select.hpp"},
@@ -234,7 +242,7 @@ def _title(node: Node) -> str:
     if isinstance(node, CellNode):
         cell = node.design.cell
         order = ", from the last step to the first" if cell.reverse else ""
-        kind = "RNN" if isinstance(cell, IntegerRnn) else "LSTM"
+        kind = {"cell": "LSTM", "rnn": "RNN", "gru": "GRU"}[_kind(node)]
         return f"{kind} of {cell.hidden_size} units on {cell.input_size} inputs{order}"
     if isinstance(node, DenseNode):
         return f"dense layer of {node.product.rows} outputs on {node.product.columns} inputs"
