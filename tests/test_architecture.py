@@ -46,6 +46,8 @@ LAYERS = (
     ("events",),
     ("rtl_cycles",),
     ("wiring",),
+    ("reconvergence",),
+    ("progress",),
     ("planning",),
     ("vectors",),
     ("backends",),
