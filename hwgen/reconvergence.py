@@ -134,7 +134,7 @@ class _Balance:
                 sequences = lag.sequences - hold.sequences
                 if not join.inputs[index].per_step:
                     # One vector is a sequence; beside whole sequences a few cycles are less than one.
-                    need = 0, max(0, sequences + (vectors > 0))
+                    need = 0, max(0, sequences + (vectors > 0 and hold.sequences == 0))
                 elif sequences > 0:
                     need = sequences, vectors
                 else:
@@ -244,5 +244,6 @@ def _exit(node: Node, output: Stream) -> tuple[_Lag, _Hold]:
         return _Lag(), _Hold()
     times, port = timeline(node.design), node.design.outputs[node.outputs.index(output)]
     lag = _Lag(int(port.name != "y"), times.written(times.groups - 1, times.outputs[port.name]) + 1)
-    hold = _held(output, times.output_vectors)
+    # Of a sequence whose result finds no place all but the last step goes on.
+    hold = _Hold(0, times.output_vectors) if output.per_step else _Hold(times.output_vectors + 1, -1)
     return (lag + _STORED, hold + _HALVES) if port.name == "y" and times.design.cell.reverse else (lag, hold)

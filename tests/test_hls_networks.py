@@ -82,6 +82,8 @@ def load(name: str, path: Path) -> Network:
         ("classifier", 3, 8),
         ("argmax", 4, None),
         ("sums shown twice", 5, None),
+        ("states of another layer", 6, 13),
+        ("features beside", 7, None),
     ],
 )
 def test_a_network_in_another_folding(name: str, seed: int, max_length: int | None, tmp_path: Path) -> None:
