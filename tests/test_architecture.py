@@ -44,6 +44,7 @@ LAYERS = (
     ("head_design",),
     ("dataflow",),
     ("events",),
+    ("stream_cycles",),
     ("rtl_cycles",),
     ("wiring",),
     ("reconvergence",),
