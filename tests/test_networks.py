@@ -157,6 +157,19 @@ MODELS: dict[str, Callable[[], tuple[torch.nn.Module, int]]] = {
         ),
         1,
     ),
+    # One layer's initial state is the last one of another layer on the same input.
+    "states of another layer": lambda: (
+        Model(lambda m, x: m["second"](x, *m["first"](x)[1])[0], first=lstm(), second=lstm()),
+        1,
+    ),
+    # A layer's input stands beside its output: what joins them has one quantizer.
+    "features beside": lambda: (
+        Model(
+            lambda m, x: (lambda q: m["out"](torch.cat([m["one"](m["lstm"](q)[0]), m["one"](q)], -1)))(m["in"](x)),
+            **{"in": identity(), "lstm": lstm(), "one": identity(), "out": linear(HIDDEN + FEATURES, 3)},
+        ),
+        1,
+    ),
     "a layer in front": lambda: (
         Model(
             lambda m, x: m["lstm"](m["mid"](m["front"](m["in"](x))))[0],

@@ -21,7 +21,7 @@ SHORT = (
     *("two layers", "bidirectional, shared weights", "two bidirectional layers", "states given", "classifier"),
     # The input of this one is wider than what takes it.
     "bidirectional",
-    *("argmax", "a step from the first", "two blocks", "a layer in front"),
+    *("argmax", "a step from the first", "two blocks", "a layer in front", "states of another layer"),
 )
 NAMES = [pytest.param(name, marks=() if name in SHORT else pytest.mark.long) for name in MODELS]
 
