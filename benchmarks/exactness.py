@@ -23,17 +23,27 @@ from typing import Any
 
 from rich.console import Console
 
-ROOT = Path(__file__).parents[1]
-# First what lies beside the tests, then what lies beside this file, which is called as a test is not.
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+# Rows are defined beside the tests.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import exactness_table
 from exactness_table import Result
 
+ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("exactness.json")
 TABLE = ROOT / "docs" / "exactness_table.md"
 # What can change a row.
-SOURCES = ("hwgen", "templates", "sim", "tests")
+SOURCES = ("hwgen", "templates", "sim", "tests/models")
+ROW_SOURCES = (
+    "exactness_rows",
+    "hardware",
+    "lowered",
+    "combinations",
+    "test_networks",
+    "test_export",
+    "test_calibrate",
+)
 HEAD = """# The table of exactness
 
 Every row is one model. Its float64 reference is compared with the integer model, with onnxruntime on the lowered graph
@@ -129,10 +139,10 @@ def measure_one(name: str) -> Result:
 def digest() -> str:
     """Of everything that the rows run."""
     found = hashlib.sha256()
-    for folder in SOURCES:
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".md":
-                found.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    paths = [path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*"))]
+    for path in [*paths, *(ROOT / "tests" / f"{name}.py" for name in ROW_SOURCES)]:
+        if path.is_file() and "__pycache__" not in path.parts:
+            found.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
     return found.hexdigest()[:16]
 
 
