@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+import exactness_rows
 import exactness_table
 from exactness_table import Result
 
@@ -56,12 +57,11 @@ measures and writes all of it; `make test` runs its short rows.
 _err = Console(stderr=True, highlight=False)
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Measure what is missing, write, print."""
-    arguments = _parser().parse_args()
-    from exactness_rows import rows
-
-    wanted = [row.name for row in rows() if all(part in row.name for part in arguments.only)]
+    arguments = _parser().parse_args(given)
+    order = [row.name for row in exactness_rows.rows()]
+    wanted = [name for name in order if all(part in name for part in arguments.only)]
     if not wanted:
         _err.print(f"no row is called like {' '.join(arguments.only)}")
         return 2
@@ -77,8 +77,7 @@ def main() -> int:
         if (arguments.keep or result["sources"] == sources) and (exactness_table.exact(result) or not arguments.retry)
     }
     missing = [name for name in wanted if name not in fresh]
-    _err.print(f"{len(wanted)} rows, {len(missing)} of them to be measured")
-    order = [row.name for row in rows()]
+    _err.print(f"{len(wanted)} rows, {len(missing)} of them to be measured", markup=False)
     for done, result in enumerate(measured(missing, arguments.jobs), 1):
         known[result["row"]] = result | {"sources": sources}
         known = {name: known[name] for name in order if name in known}
@@ -103,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def measured(names: list[str], jobs: int) -> Iterator[Result]:
-    """Results as they come; each row in a process that may be lost without the others."""
+    """Results as they come."""
     if jobs < 2:
         for name in names:
             if _err.is_terminal:
@@ -122,13 +121,11 @@ def measured(names: list[str], jobs: int) -> Iterator[Result]:
 def measure_one(name: str) -> Result:
     """One row, whatever comes of it."""
     warnings.simplefilter("ignore")
-    from exactness_rows import measure, rows
-
-    row = next(row for row in rows() if row.name == name)
+    row = next(row for row in exactness_rows.rows() if row.name == name)
     result = exactness_table.empty(name)
     with tempfile.TemporaryDirectory(prefix="hwgen-exactness-") as folder:
         try:
-            measure(row, Path(folder), result)
+            exactness_rows.measure(row, Path(folder), result)
         except Exception as error:
             # The table says it, and the other rows are measured.
             text = str(error).strip().splitlines()[:1] or [""]

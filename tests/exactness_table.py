@@ -31,13 +31,14 @@ def exact(result: Result) -> bool:
 
 def verdict(result: Result) -> str:
     """In a few words."""
+    levels = result["levels"]
     if exact(result):
         return "all equal"
-    missing = [what for level, what in LEVELS.items() if level not in result["levels"]]
     if result["error"]:
         return f"FAILED: {result['error']}"
-    if any(level["mismatches"] for level in result["levels"].values()):
+    if any(level["mismatches"] for level in levels.values()):
         return "NOT equal"
+    missing = [what for level, what in LEVELS.items() if level not in levels or not levels[level]["codes"]]
     return f"not reached: {', '.join(missing)}" if missing else "cycles NOT as predicted"
 
 

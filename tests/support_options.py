@@ -64,6 +64,7 @@ def exported(build: Callable[[], torch.nn.Module], *given: Callable[[], Any], ba
         # The layers' own sizes, whatever they are.
         first = next(part for part in module.modules() if hasattr(part, "input_size") or hasattr(part, "in_features"))
         x = example(batch_first, getattr(first, "input_size", None) or first.in_features)
+        x = x.to(next(module.parameters()).dtype)
         inputs = (x, *(one() for one in given))
         hwgen.export_qonnx(ready(module, *inputs), inputs, folder / "model.onnx")
         return folder / "model.onnx"
