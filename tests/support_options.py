@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ Make = Callable[[Path], Path]
 def sections() -> dict[str, list[Option]]:
     """The tables, in their order."""
     return {
-        "torch.nn.LSTM, GRU and RNN": _torch(),
+        "torch.nn.LSTM, GRU and RNN, through `hwgen calibrate`": _torch(),
         "QuantLSTM": _quant_lstm(),
         "QuantRNN": _quant_rnn(),
         "Layers around the recurrent ones": _around(),
@@ -94,6 +95,11 @@ def float_file(module: nn.Module, path: Path, *given: torch.Tensor, dynamo: bool
     return path
 
 
+def as_it_is(kind: Callable[..., nn.Module], folder: Path) -> Path:
+    """A float layer, and no more."""
+    return float_file(kind(INPUTS, H), folder / "model.onnx", example())
+
+
 def calibrated(build: Callable[[], nn.Module], *given: Callable[[], Any], dynamo: bool = False) -> Make:
     """A float model through hwgen calibrate."""
 
@@ -129,13 +135,13 @@ def _torch() -> list[Option]:
     def all_kinds(argument: str, how: str = "", **options: Any) -> list[Option]:
         sizes = {"input_size": INPUTS, "hidden_size": H} | options
         return [
-            Option(f"`{name}`: {argument}", calibrated(lambda kind=kind: kind(**sizes)), how)
+            Option(f"`{name}`: {argument}", calibrated(functools.partial(kind, **sizes)), how)
             for name, kind in kinds.items()
         ]
 
     return [
-        *all_kinds("`input_size`, `hidden_size`", "any, by `hwgen calibrate`", input_size=2, hidden_size=3),
-        *all_kinds("`num_layers=2`", "by `hwgen calibrate`", num_layers=2),
+        *all_kinds("`input_size`, `hidden_size`", "any", input_size=2, hidden_size=3),
+        *all_kinds("`num_layers=2`", num_layers=2),
         Option(
             "`RNN`: `nonlinearity='relu'`", calibrated(lambda: nn.RNN(INPUTS, H, nonlinearity="relu")), "tanh and relu"
         ),
@@ -157,11 +163,11 @@ def _torch() -> list[Option]:
             "they become graph inputs",
         ),
         Option("`LSTM` called with a packed sequence", calibrated(lambda: Packed(), lambda: torch.tensor([T, T - 1]))),
-        Option("`LSTM`, dynamo exporter", calibrated(lambda: nn.LSTM(INPUTS, H), dynamo=True), "by `hwgen calibrate`"),
+        Option("`LSTM`, dynamo exporter", calibrated(lambda: nn.LSTM(INPUTS, H), dynamo=True)),
         *(
             Option(
                 f"`{name}` as it is exported, without `hwgen calibrate`",
-                lambda folder, kind=kind: float_file(kind(INPUTS, H), folder / "model.onnx", example()),
+                functools.partial(as_it_is, kind),
             )
             for name, kind in kinds.items()
         ),

@@ -80,7 +80,7 @@ def refused(error: HwgenError, folder: Path) -> str:
 def message(error: Exception, folder: Path) -> str:
     """The first line of what an error says, as code."""
     text = (str(error).strip().splitlines() or [""])[0].replace(f"{folder}/", "")
-    shortened = text if isinstance(error, HwgenError) or len(text) <= 160 else f"{text[:160].rpartition(' ')[0]} .."
+    shortened = text if isinstance(error, HwgenError) or len(text) <= 100 else f"{text[:100].rpartition(' ')[0]} .."
     return f"`{shortened.replace('|', '/').replace('`', chr(39))}`"
 
 
