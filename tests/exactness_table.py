@@ -69,10 +69,10 @@ def lines(results: Iterable[Result]) -> list[str]:
     """The table as text of fixed columns."""
     results = list(results)
     heads = [*LEVELS.values(), "cycles"]
-    found = ["reference = ".ljust(64) + "".join(f"{head:>14}" for head in heads)]
+    found = ["reference = ".ljust(64) + "".join(f"  {head:>12}" for head in heads)]
     for result in results:
         label = f"{result['row']}: {result['what']}" if result["what"] else result["row"]
-        found.append(f"{label:<64.63}" + "".join(f"{cell:>14}" for cell in cells(result)) + f"  {verdict(result)}")
+        found.append(f"{label:<64.63}" + "".join(f"  {cell:>12}" for cell in cells(result)) + f"  {verdict(result)}")
     return [*found, totals(results)]
 
 

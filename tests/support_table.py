@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What hwgen does with each option of torch's and Brevitas' recurrent layers, found out by trying each.
 
-``python tests/support_table.py`` writes the tables into docs/support.md, between the two markers; test_support.py
-compares them.  Needs torch and brevitas.
+``python tests/support_table.py [TITLE ..]`` writes the tables into docs/support.md, between the two markers;
+test_support.py compares them.  Needs torch and brevitas.
 """
 
 from __future__ import annotations
@@ -102,17 +102,19 @@ def written(page: str, title: str) -> str:
     )
 
 
-def main() -> None:
-    """Write the tables into the page."""
+def main(parts: list[str]) -> None:
+    """Write the tables into the page, or those whose titles have one of ``parts``."""
     from support_options import sections
 
     torch.set_num_threads(1)
-    found = [table(title, options, lambda row: print(row, file=sys.stderr)) for title, options in sections().items()]
-    before, rest = PAGE.read_text().split(BEGIN)
-    inside = "\n\n".join(found)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{inside}\n\n{END}{rest.split(END)[1]}")
+    for title, options in sections().items():
+        if not parts or any(part in title for part in parts):
+            new = table(title, options, lambda row: print(row, file=sys.stderr))
+            page = PAGE.read_text()
+            old = written(page, title)
+            PAGE.write_text(page.replace(old, new) if old else page.replace(END, f"{new}\n\n{END}"))
     print(f"written: {PAGE.name}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
