@@ -73,6 +73,7 @@ def rows() -> list[Row]:
         *(_option_set(name, FOLDINGS[place % 4]) for place, name in enumerate(names)),
         *(Row(f"stack {name}", _stack(name), plan) for name in STACKS),
         *(Row(f"weight-only {name}", _weight_only(name), plan) for name in WEIGHT_ONLY),
+        *(Row(f"float {name}", _float(name), _network_design(name)) for name in FLOAT),
         *(Row(f"RNN {name}", _rnn(name), _network_design(name)) for name in _rnn_variants()),
         *(
             Row(f"network {name}", _network(name), _network_design(name), short=name in short_networks)
@@ -171,6 +172,26 @@ def _weight_only(name: str) -> Callable[[Path], str]:
         (port,) = calibration.network.inputs
         calibration.run({port.name: x.numpy()}, path)
         return f"{FEATURES} -> {module.layers[0][0].hidden_size}, hwgen calibrate"
+
+    return write
+
+
+# Float models of tests/test_calibrate.py, which hwgen calibrate gives all quantizers.
+
+FLOAT = ("lstm, two bidirectional layers, batch first", "lstm, states given", "rnn, relu, head")
+
+
+def _float(name: str) -> Callable[[Path], str]:
+    def write(path: Path) -> str:
+        import torch
+        from test_calibrate import FEATURES, HIDDEN, MODELS, export, inputs_of
+
+        from hwgen.calibration import Calibration, Options
+
+        torch.manual_seed(len(name))
+        calibration = Calibration(export(MODELS[name](), path.with_name("float.onnx")), Options())
+        calibration.run(inputs_of(calibration.network), path)
+        return f"{FEATURES} -> {HIDDEN}, hwgen calibrate"
 
     return write
 
