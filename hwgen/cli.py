@@ -165,7 +165,12 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
     metavar="C",
     help="Sequences that take turns, by TID.",
 )
-@click.option("--max-length", type=int, metavar="T", help="Longest sequence of a reversed layer (default 512).")
+@click.option(
+    "--max-length",
+    type=int,
+    metavar="T",
+    help="Longest sequence where one is stored whole, as by reversed layers (default 512).",
+)
 @click.option("--streaming", is_flag=True, help="Keep the state across sequences, for endless streams.")
 @click.option(
     "--outputs",

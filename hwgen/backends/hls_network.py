@@ -32,6 +32,8 @@ from hwgen.schedule import signed
 
 # What a stream holds where nothing asks for more: one beat moves in while another moves out.
 _DEPTH = 2
+# Beats that a stream holds in shift registers: those of one LUT a bit.
+_SHIFTED = 32
 # Columns of a line, without its indentation.
 _LINE = 116
 # The task of a node that has but one.
@@ -306,11 +308,20 @@ def _top(design: Dataflow) -> _Top:
         return stream.name
 
     held: Counter[str] = Counter()
+    whole = set()
     for buffer in behind.values():
-        held[place(buffer.inputs[0])] += buffer.depth
+        name = place(buffer.inputs[0])
+        held[name] += buffer.depth
+        if buffer.sequences:
+            whole.add(name)
     for name, depth in held.items():
-        why = "Whole sequences: what this path holds while another one from the same source stores them"
-        top.links[name].depth, top.links[name].why, top.links[name].memory = depth, why, True
+        link = top.links[name]
+        link.depth = depth
+        link.why = "What this path holds while a longer one from the same source works on it"
+        if name in whole:
+            link.why = "Whole sequences: what this path holds while another one from the same source stores them"
+        # A few beats are shift registers.
+        link.memory = name in whole or depth > _SHIFTED
     for node in design.nodes:
         if isinstance(node, ConcatNode):
             for stream in node.inputs:
