@@ -136,7 +136,7 @@ class Count:
         if memory.block:
             self.halves += mapping.block_ram_halves(memory.words, columns.shape[1], written=False)
         else:
-            columns = np.unique(columns, axis=1)
+            columns = distinct_columns(columns)
             # A LUT for each 64 words of a column, unless they are all the same.
             blocks = [columns[i : i + 64] for i in range(0, len(columns), 64)]
             luts = sum(int((block != block[0]).any(axis=0).sum()) for block in blocks)
@@ -157,3 +157,10 @@ def varying_columns(words: IntArray, bits: int) -> NDArray[np.bool_]:
     """The bits of a memory [words, lanes] that are not the same in all words, [words, bits]: others are not stored."""
     found = (words[:, :, np.newaxis] >> np.arange(bits) & 1).astype(bool).reshape(len(words), -1)
     return found[:, (found != found[0]).any(axis=0)]
+
+
+def distinct_columns(columns: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Each of the columns of a memory once: those that are equal are stored once."""
+    packed = np.packbits(columns, axis=0)
+    first = {column.tobytes(): place for place, column in reversed(list(enumerate(packed.T)))}
+    return columns[:, sorted(first.values())]

@@ -11,7 +11,7 @@ import numpy as np
 from hwgen import mapping
 from hwgen.backends.rtl_unit import unit_builder
 from hwgen.backends.sv import Instance, index_bits
-from hwgen.counting import Count, Unit, dsp_slices, varying_columns
+from hwgen.counting import Count, Unit, distinct_columns, dsp_slices, varying_columns
 from hwgen.forms import MultiplyForm, SearchForm, ShiftForm, TableForm
 from hwgen.mapping import LIMB_BITS, Memory
 from hwgen.quantizer import RoundingMode
@@ -92,7 +92,7 @@ def _step_search(count: Count, p: dict[str, int], instance: Instance, where: Lan
     for level in range(1, levels + 1):
         words = rows << (level - 1)
         found = varying_columns(nodes[:, 1 << (level - 1) : 1 << level].reshape(-1, 1), bits)
-        columns = np.unique(found, axis=1).shape[1]
+        columns = distinct_columns(found).shape[1]
         # What is compared with a constant is a part of the carry chain.
         count.lut["compare"] += found.shape[1] + (bits - found.shape[1]) / 3
         # The comparison takes up to four bits of address; more make the memory one of its own.
@@ -133,7 +133,7 @@ def _constants(count: Count, p: dict[str, int], instance: Instance, where: Lanes
     if p["Depth"] > 1:
         assert instance.contents is not None
         values = instance.contents[lane :: where.lanes, np.newaxis]
-        columns = np.unique(varying_columns(values, p["Width"]), axis=1).shape[1]
+        columns = distinct_columns(varying_columns(values, p["Width"])).shape[1]
         count.lut["constants"] += mapping.rom_luts(p["Depth"], columns)
         # The register of a multiplier is one of its DSP.
         count.ff["absorbed" if instance.name.endswith("_multiplier") else "constants"] += columns
