@@ -32,7 +32,7 @@ _KINDS = 4
 
 
 @dataclass
-class _Table:
+class Table:
     """Numbers of each pair of PE and SIMD of a product, each looked at when it is first asked for.
 
     ``look`` gives the units, and what else is to be known, of a pair.
@@ -100,7 +100,7 @@ class DenseCosts(FoldingCosts):
     def __init__(self, design: DenseDesign, flow: str = "xc7") -> None:
         self._design, self._flow = design, flow
         rows, columns = design.stage.weights.shape
-        self._table = _Table("", divisors(rows), divisors(columns), 0, self._look)
+        self._table = Table("", divisors(rows), divisors(columns), 0, self._look)
 
     def _look(self, pe: int, simd: int) -> tuple[list[Unit], tuple[int, ...]]:
         design, (rows, columns) = self._design, self._design.stage.weights.shape
@@ -119,9 +119,9 @@ class LayerCosts(FoldingCosts):
     def __init__(self, design: Schedule, flow: str = "xc7") -> None:
         self._design, self._flow = design, flow
         gates, hidden, inputs = len(design.cell.rows), design.cell.hidden_size, design.cell.input_size
-        self._inputs = _Table("input.", divisors(gates * hidden), divisors(inputs), 2, self._look_input)
+        self._inputs = Table("input.", divisors(gates * hidden), divisors(inputs), 2, self._look_input)
         legal = legal_hidden_pe(gates, hidden)
-        self._hidden = _Table("hidden.", legal, divisors(hidden), 4, self._look_hidden)
+        self._hidden = Table("hidden.", legal, divisors(hidden), 4, self._look_hidden)
 
     def _times(self, folding: Folding) -> Timeline:
         design = self._design

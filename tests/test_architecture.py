@@ -56,6 +56,7 @@ LAYERS = (
     ("structure_network",),
     ("cost",),
     ("folding_costs",),
+    ("network_costs",),
     ("project",),
     ("verify", "synth"),
     ("report",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ import pytest
 import hwgen
 from benchmarks.synthesis import fit, networks, sweep
 from benchmarks.synthesis.designs import Point
-from hwgen import arrays, cost, counting, folding_costs, mapping, structure
+from hwgen import arrays, cost, counting, folding_costs, mapping, network_costs, structure
 from hwgen.dataflow import CellNode, DenseNode, Node
 from hwgen.errors import ConfigError
 from hwgen.folding import Folding, divisors, legal_hidden_pe
@@ -230,6 +231,25 @@ def test_many_foldings_of_a_dense_layer_cost_what_each_of_them_does(seed: int) -
             expected.append(whole(cost.priced(dense_structure(one, "xc7"))))
         found = folding_costs.DenseCosts(design).predict(foldings)
         np.testing.assert_allclose(np.transpose(whole(found)), expected)
+
+
+@pytest.mark.parametrize("seed", [20, 36, 102, 103, 113, 117, 121, 172])
+def test_many_foldings_of_a_network_cost_what_each_of_them_does(seed: int) -> None:
+    design, choose = networks.NetworkPoint(seed).schedule(), random.Random(seed)
+    length = design.options.max_length if any(cell.reverse for cell in design.cells) else None
+    options: dict[str, Any] = {"clock_mhz": design.options.clock_mhz, "max_length": length}
+    foldings, expected = [networks.foldings(design, choose) for _ in range(6)], []
+    for folding in foldings:
+        one = hwgen.schedule(design.network, folding=folding, **options)
+        expected.append(whole(cost.predict(one).whole))
+
+    def numbers(folding: dict[str, Any]) -> list[int]:
+        return [n for value in folding.values() for n in (value.values() if isinstance(value, dict) else (value,))]
+
+    many = {name: np.array([numbers(folding[name]) for folding in foldings]) for name in design.foldings()}
+    found = network_costs.NetworkCosts(design).predict(many)
+    np.testing.assert_allclose(np.transpose(whole(found)), expected)
+    assert len({tuple(one) for one in expected}) > 1
 
 
 def test_a_hundred_thousand_foldings_a_second() -> None:
