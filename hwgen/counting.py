@@ -136,11 +136,8 @@ class Count:
         if memory.block:
             self.halves += mapping.block_ram_halves(memory.words, columns.shape[1], written=False)
         else:
+            self.lut["rom" if memory.words <= 64 else "deep rom"] += rom_luts(columns)
             columns = distinct_columns(columns)
-            # A LUT for each 64 words of a column, unless they are all the same.
-            blocks = [columns[i : i + 64] for i in range(0, len(columns), 64)]
-            luts = sum(int((block != block[0]).any(axis=0).sum()) for block in blocks)
-            self.lut["rom" if memory.words <= 64 else "deep rom"] += luts
         self.ff["absorbed" if absorbed else "read"] += (stages - memory.block) * columns.shape[1]
 
 
@@ -164,3 +161,15 @@ def distinct_columns(columns: NDArray[np.bool_]) -> NDArray[np.bool_]:
     packed = np.packbits(columns, axis=0)
     first = {column.tobytes(): place for place, column in reversed(list(enumerate(packed.T)))}
     return columns[:, sorted(first.values())]
+
+
+def rom_luts(columns: NDArray[np.bool_]) -> int:
+    """LUTs of a read-only memory: one for each 64 words of a column, unless they are all the same.
+
+    An inverted column is the same one, and that of two words is the address.
+    """
+    if len(columns) <= 2:
+        return 0
+    columns = distinct_columns(columns ^ columns[0])
+    blocks = [columns[i : i + 64] for i in range(0, len(columns), 64)]
+    return sum(int((block != block[0]).any(axis=0).sum()) for block in blocks)

@@ -16,7 +16,7 @@ from hwgen import mapping
 from hwgen.arrays import Value
 from hwgen.backends.rtl import taps
 from hwgen.backends.sv import index_bits
-from hwgen.counting import Count, Unit, distinct_columns, dsp_slices, varying_columns
+from hwgen.counting import Count, Unit, dsp_slices, rom_luts, varying_columns
 from hwgen.mapping import Memory, code_bits
 from hwgen.quantizer import IntArray
 from hwgen.registers import Registers, product_latency, tree_stages
@@ -249,7 +249,7 @@ def _new_rows(count: Count, times: GruTimeline) -> None:
     if times.groups > 1:
         for lane in range(design.units):
             columns = varying_columns(times.cell.new_hidden.bias[lane :: design.units, np.newaxis], bits)
-            count.lut["constants"] += mapping.rom_luts(times.groups, distinct_columns(columns).shape[1])
+            count.lut["constants"] += rom_luts(columns)
             count.ff["constants"] += columns.shape[1]
     if times.parts > 1:
         count.lut["select"] += design.hidden_product.pe * bits

@@ -11,7 +11,7 @@ import numpy as np
 from hwgen import mapping
 from hwgen.backends.rtl_unit import unit_builder
 from hwgen.backends.sv import Instance, index_bits
-from hwgen.counting import Count, Unit, distinct_columns, dsp_slices, varying_columns
+from hwgen.counting import Count, Unit, distinct_columns, dsp_slices, rom_luts, varying_columns
 from hwgen.forms import MultiplyForm, SearchForm, ShiftForm, TableForm
 from hwgen.mapping import LIMB_BITS, Memory
 from hwgen.quantizer import RoundingMode
@@ -50,7 +50,9 @@ def _step_multiply(count: Count, p: dict[str, int], instance: Instance, where: L
         if p["HighDsp" if index else "Dsp"]:
             slices += dsp_slices(value, width, count.flow)
         elif constant is None:
-            count.multiplier(value, width)
+            # Bits that no channel of the lane has set add nothing.
+            used = int(np.bitwise_or.reduce(form.multiplier[lane :: where.lanes])) >> (LIMB_BITS * index)
+            count.multiplier(value, min(width, used.bit_count() + 1))
             count.ff["product"] += (value + width) * p["ProductStages"]
         elif limbs[index]:
             count.lut["constant multiplier"] += value * (limbs[index].bit_count() - 1)
@@ -133,8 +135,9 @@ def _constants(count: Count, p: dict[str, int], instance: Instance, where: Lanes
     if p["Depth"] > 1:
         assert instance.contents is not None
         values = instance.contents[lane :: where.lanes, np.newaxis]
-        columns = distinct_columns(varying_columns(values, p["Width"])).shape[1]
-        count.lut["constants"] += mapping.rom_luts(p["Depth"], columns)
+        columns = varying_columns(values, p["Width"])
+        count.lut["constants"] += rom_luts(columns)
+        columns = distinct_columns(columns).shape[1]
         # The register of a multiplier is one of its DSP.
         count.ff["absorbed" if instance.name.endswith("_multiplier") else "constants"] += columns
 
