@@ -41,6 +41,8 @@ EXPECTED: dict[str, dict[str, float]] = {
         "state select": 1.0,  # LUTs that choose the codes of h for the tile
         "state write": 1.0,  # groups of units, for each copy of the state
         "step adder": 1.0,  # bits of other adders of step functions and products
+        "table": 1.0,  # LUTs of tables of step functions of up to 64 words
+        "deep table": 1.3,  # and of more
         "threshold": 1.0,  # LUTs of threshold memories beyond 16 words
     },
     "ff": {
@@ -130,13 +132,15 @@ class Count:
         self.lut["ram"] += choose(block | (words <= 1), 0, banks * mapping.ram_luts(words, bits))
         self.ff["read"] += choose(block, 0, banks * bits * choose(words > 1, 1, 2))
 
-    def rom(self, memory: Memory, words: IntArray, bits: int, stages: int, absorbed: bool = False) -> None:
+    def rom(
+        self, memory: Memory, words: IntArray, bits: int, stages: int, absorbed: bool = False, what: str = "rom"
+    ) -> None:
         """hwgen_rom with contents [words, lanes] of ``bits`` a lane; ``absorbed`` registers stand in DSPs."""
         columns = varying_columns(words, bits)
         if memory.block:
             self.halves += mapping.block_ram_halves(memory.words, columns.shape[1], written=False)
         else:
-            self.lut["rom" if memory.words <= 64 else "deep rom"] += rom_luts(columns)
+            self.lut[what if memory.words <= 64 else f"deep {what}"] += rom_luts(columns)
             columns = distinct_columns(columns)
         self.ff["absorbed" if absorbed else "read"] += (stages - memory.block) * columns.shape[1]
 

@@ -115,7 +115,8 @@ def _step_table(count: Count, p: dict[str, int], instance: Instance, where: Lane
     assert isinstance(form, TableForm)
     rows = form.table[lane :: where.lanes] if len(form.table) > 1 else form.table
     words = p["Rows"] << index_bits(rows.shape[1])
-    count.rom(Memory(words, p["CodeBits"], False, bool(p["Block"])), rows.reshape(-1, 1), p["CodeBits"], p["Stages"])
+    table = Memory(words, p["CodeBits"], False, bool(p["Block"]))
+    count.rom(table, rows.reshape(-1, 1), p["CodeBits"], p["Stages"], what="table")
     # The address is value - lo: an inverted sign, or a part of the memory's own LUTs, or an adder.
     if -form.lo & (-form.lo - 1) and p["ValueBits"] > 6:
         count.lut["step adder"] += p["ValueBits"]
