@@ -30,6 +30,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "digit": 1.0,  # bits of products with a number of two bits
         "glue": 1.0,  # LUTs of handshakes between nodes
         "multiplier": 1.7,  # bits of adders of a product in LUTs
+        "limit": 0.3,  # bits of comparisons with limits of codes that are not those of their bits
         "mux": 1.0,  # LUTs that choose a word of a beat, or a stream
         "ram": 1.0,  # LUTs of memories that are written: exact
         "rom": 1.0,  # LUTs of different columns of read-only memories of up to 64 words

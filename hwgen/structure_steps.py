@@ -78,6 +78,9 @@ def _step_shift(count: Count, p: dict[str, int], instance: Instance, where: Lane
 
 def _clamp(count: Count, bits: int, p: dict[str, int]) -> None:
     count.lut["clamp"] += p["CodeBits"] + max(0, bits - p["CodeBits"]) / 3
+    # Whether a number fits its bits is seen from those above; any other limit is compared with.
+    half = 1 << (p["CodeBits"] - 1)
+    count.lut["limit"] += bits * ((p["Lo"] != -half) + (p["Hi"] != half - 1))
     count.ff["code"] += p["CodeBits"] * p["OutputStages"]
 
 
