@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from conftest import EXAMPLE, MODELS
 
 import hwgen
+from hwgen import cost
 from hwgen.cli import main
 
 VOWELS = str(EXAMPLE / "japanese_vowels.onnx")
@@ -50,6 +51,9 @@ def test_inspect_shows_the_model_and_what_would_be_generated() -> None:
     assert data["layers"][0]["sizes"] == {"inputs": 12, "units": 32}
     assert data["layers"][0]["quantizers"]["input"]["scale"] == np.float32(0.016032178).item()
     assert all(step["proven"] for step in data["layers"][0]["step_functions"])
+    predicted = data["predicted_resources"]
+    assert predicted == cost.predict(hwgen.schedule(hwgen.load(VOWELS))).to_dict()
+    assert f"{predicted['lut']:,} of 53,200 LUT" in " ".join(text.split())
 
 
 def test_run_gives_what_brevitas_recorded(tmp_path: Path) -> None:

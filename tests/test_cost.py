@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import random
@@ -14,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import hwgen
 from benchmarks.synthesis import fit, networks, sweep
 from benchmarks.synthesis.designs import Point
-from hwgen import arrays, cost, counting, folding_costs, mapping, network_costs, structure
+from hwgen import arrays, cost, counting, folding_costs, mapping, network_costs, report, structure
 from hwgen.dataflow import CellNode, DenseNode, Node
 from hwgen.errors import ConfigError
 from hwgen.folding import Folding, divisors, legal_hidden_pe
@@ -169,6 +171,16 @@ def test_a_network_is_the_sum_of_its_nodes() -> None:
             assert found.units[node.name] == cost.predict(node.design).whole
             assert found.inside[node.name] == cost.predict(node.design)
     assert set(found.to_dict()["units"][design.nodes[1].name]["units"]) > {"state", "elementwise"}
+
+
+def test_a_network_says_what_it_is_predicted_to_take(tmp_path: Path) -> None:
+    design = networks.NetworkPoint(36).schedule()
+    project = hwgen.build(design, tmp_path / "project", backend="rtl")
+    facts = json.loads((project.path / "schedule.json").read_text())["rtl"]
+    assert facts["predicted_resources"] == cost.predict(design).to_dict()
+    out = Console(width=200, record=True, file=io.StringIO())
+    report.print_build(project.path, design, ("rtl",), out)
+    assert f"RTL predicted to take {facts['predicted_resources']['lut']} of 53,200 LUT" in out.export_text()
 
 
 @pytest.mark.parametrize(
