@@ -52,7 +52,7 @@ def _step_multiply(count: Count, p: dict[str, int], instance: Instance, where: L
         elif constant is None:
             # Bits that no channel of the lane has set add nothing.
             used = int(np.bitwise_or.reduce(form.multiplier[lane :: where.lanes])) >> (LIMB_BITS * index)
-            count.multiplier(value, min(width, used.bit_count() + 1))
+            count.multiplier(value, max(1, used.bit_count()))
             count.ff["product"] += (value + width) * p["ProductStages"]
         elif limbs[index]:
             count.lut["constant multiplier"] += value * (limbs[index].bit_count() - 1)

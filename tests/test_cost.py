@@ -36,7 +36,7 @@ SAMPLES = fit.load()
 
 
 def test_the_data_is_a_fair_sample() -> None:
-    layers = [sample for sample in SAMPLES if not sample.name.startswith("network-")]
+    layers = [sample for sample in SAMPLES if not sample.is_network]
     assert len(layers) >= 60
     assert sum(sample.held_out for sample in layers) == len(layers) // 2
     assert sum(sample.held_out for sample in SAMPLES) >= 60
