@@ -16,7 +16,7 @@ from hwgen import mapping
 from hwgen.arrays import Value
 from hwgen.backends.rtl import taps
 from hwgen.backends.sv import index_bits
-from hwgen.counting import Count, Unit, dsp_slices, varying_columns
+from hwgen.counting import Count, Unit, dsp_slices, rom_luts, varying_columns
 from hwgen.mapping import Memory, code_bits
 from hwgen.quantizer import IntArray
 from hwgen.registers import Registers, product_latency, tree_stages
@@ -94,6 +94,7 @@ def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, sta
     pe, simd, weight = product.pe, product.simd, mapping.weight_bits(product)
     dsp = mapping.product_in_dsp(product, codes, sum_bits)
     bits = codes + 1 if product.weight.bipolar else codes + weight
+    used = np.count_nonzero(product.weights.any(axis=1))
     if dsp:
         parts = [weight] if weight <= mapping.DSP_WEIGHT_BITS else [mapping.LIMB_BITS + 1, weight - mapping.LIMB_BITS]
         count.dsp += pe * simd * sum(dsp_slices(codes, part, count.flow) for part in parts)
@@ -104,12 +105,11 @@ def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, sta
         if product.weight.bipolar:
             count.lut["sign"] += pe * simd * bits
         else:
-            count.multiplier(codes, weight, pe * simd)
-        count.ff["product"] += pe * simd * bits * stages
+            count.lut["digit" if weight == 2 else "multiplier"] += (codes + 1) * _set_bits(product, weight)
+        count.ff["product"] += used * bits * stages
     levels = math.ceil(math.log2(simd))
-    # Zeros of an unrolled matrix are no terms, unless DSPs multiply with them all the same.
-    constant = product.cycles == 1 and not dsp
-    rows = np.count_nonzero(product.weights[:, 0], axis=1) if constant else np.full(pe, simd)
+    # What is always zero is no term, unless DSPs multiply with it all the same.
+    rows = np.full(pe, simd) if dsp else np.count_nonzero(product.weights.any(axis=1), axis=1)
     for level in range(1, levels + 1):
         # A DSP adds its product to that of a neighbour, and registers the sum.
         absorbed = dsp and level == 1
@@ -123,6 +123,13 @@ def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, sta
     count.flag(stages + tree + 1)
     count.delay(2, stages + tree)
     return dsp
+
+
+def _set_bits(product: FoldedProduct, weight: int) -> int:
+    """Bits that any weight of a multiplier has set, beyond the first, of all multipliers: an adder for each."""
+    found = np.bitwise_or.reduce(product.weights & ((1 << weight) - 1), axis=1)
+    number = (found[:, :, np.newaxis] >> np.arange(weight) & 1).sum(axis=2)
+    return int(np.maximum(number - 1, 0).sum())
 
 
 def _constant_products(count: Count, product: FoldedProduct, codes: int, stages: int) -> None:
@@ -249,7 +256,7 @@ def _new_rows(count: Count, times: GruTimeline) -> None:
     if times.groups > 1:
         for lane in range(design.units):
             columns = varying_columns(times.cell.new_hidden.bias[lane :: design.units, np.newaxis], bits)
-            count.lut["constants"] += mapping.rom_luts(times.groups, np.unique(columns, axis=1).shape[1])
+            count.lut["constants"] += rom_luts(columns)
             count.ff["constants"] += columns.shape[1]
     if times.parts > 1:
         count.lut["select"] += design.hidden_product.pe * bits

@@ -40,17 +40,13 @@ def _units(node: Node, flow: str) -> list[Unit]:
         return structure(timeline(node.design), flow)
     if isinstance(node, DenseNode):
         return [dense_structure(node.design, flow)]
-    count = Count(node.name, flow)
-    _count(count, node)
-    return [count.unit()]
+    return [map_structure(node.design, flow) if isinstance(node, MapNode) else node_structure(node, flow)]
 
 
-def _count(count: Count, node: Node) -> None:
-    """What stands between layers is made of."""
-    stream = node.inputs[0]
-    if isinstance(node, MapNode):
-        map_structure(count, node.design)
-    elif isinstance(node, ForkNode):
+def node_structure(node: Node, flow: str) -> Unit:
+    """What stands between layers."""
+    stream, count = node.inputs[0], Count(node.name, flow)
+    if isinstance(node, ForkNode):
         fork(count, len(node.outputs))
     elif isinstance(node, NarrowNode):
         narrow(count, node.outputs[0].bits, node.factor)
@@ -64,8 +60,8 @@ def _count(count: Count, node: Node) -> None:
         select(count, stream.bits, stream.beats, node.stage.index)
     else:
         assert isinstance(node, ArgmaxNode), f"{node.name}: no law"
-        rank_bits = int(node.stage.rank.max()).bit_length()
-        argmax(count, stream.code_bits, stream.width, rank_bits)
+        argmax(count, stream.code_bits, stream.width, int(node.stage.rank.max()).bit_length())
+    return count.unit()
 
 
 def dense_structure(design: DenseDesign, flow: str) -> Unit:
@@ -84,13 +80,15 @@ def dense_structure(design: DenseDesign, flow: str) -> Unit:
     return count.unit()
 
 
-def map_structure(count: Count, design: MapDesign) -> None:
-    """A step function on every code: the lanes side by side, and the buffer of its output."""
+def map_structure(design: MapDesign, flow: str) -> Unit:
+    """A step function on a stream."""
+    count = Count(design.name, flow)
     count.counter(design.depth + 1)
     _lanes(count, map_lane(design))
     count.flag(design.step_latency)
     count.delay(1, design.step_latency)
     fifo(count, design.lanes * design.codes.storage.bits + 1, design.depth)
+    return count.unit()
 
 
 def _lanes(count: Count, builder: StepBuilder) -> None:

@@ -60,7 +60,6 @@ LAYERS = (
     ("structure",),
     ("structure_network",),
     ("cost",),
-    ("folding_costs",),
     ("project",),
     ("verify", "synth"),
     ("explore",),

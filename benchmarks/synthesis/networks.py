@@ -78,8 +78,8 @@ class NetworkPoint:
         assert isinstance(design, Dataflow)
         if choose.random() < 0.4:
             return design
-        foldings = _foldings(design, choose)
-        design = schedule(network, clock_mhz=clock, max_length=length, folding=foldings)
+        folding = foldings(design, choose)
+        design = schedule(network, clock_mhz=clock, max_length=length, folding=folding)
         assert isinstance(design, Dataflow)
         return design
 
@@ -97,7 +97,7 @@ def network_points() -> list[NetworkPoint]:
     return [NetworkPoint(seed) for seed in seeds]
 
 
-def _foldings(design: Dataflow, choose: random.Random) -> dict[str, Any]:
+def foldings(design: Dataflow, choose: random.Random) -> dict[str, Any]:
     """Any legal folding of every node that is not too large."""
     found: dict[str, Any] = {}
     for node in design.nodes:

@@ -275,9 +275,7 @@ class _Walk:
         values, places = np.unique(lanes, return_inverse=True)
         for value in values.tolist():
             if value not in known:
-                count = Count(node.name, self.space.flow)
-                laws.map_structure(count, replace(node.design, lanes=value))
-                known[value] = priced(count.unit())
+                known[value] = priced(laws.map_structure(replace(node.design, lanes=value), self.space.flow))
         for kind in KINDS:
             found = np.array([getattr(known[value], kind) for value in values.tolist()], float)
             self.sums[kind] = self.sums[kind] + found[places.reshape(np.shape(lanes))]
