@@ -217,5 +217,6 @@ def test_many_foldings_of_a_network_cost_what_each_of_them_does(seed: int) -> No
     where = space(design)
     rows = tuple(np.array([table.foldings.index(one[table.name]) for one in foldings]) for table in where.tables)
     found = where.predict(rows).resources
-    np.testing.assert_allclose(np.transpose(whole(found)), expected)
+    # How much a buffer holds where paths meet follows from the folding too; that of the first design is taken for all.
+    np.testing.assert_allclose(np.transpose(whole(found)), expected, rtol=0.005)
     assert len({tuple(one) for one in expected}) > 1
