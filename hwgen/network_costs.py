@@ -36,7 +36,8 @@ Foldings = Mapping[str, IntArray]
 class NetworkCosts:
     """Resources of a network for arrays of foldings of its nodes.
 
-    ``design`` is the network under any folding: narrowing and widening are found anew, all else stays as it is.
+    ``design`` is the network under any folding: narrowing and widening are found anew, all else stays as it is.  That
+    holds for buffers of a few vectors where paths meet, too: how many another folding needs is known once it is wired.
     """
 
     def __init__(self, design: Dataflow, flow: str = "xc7") -> None:
