@@ -19,9 +19,8 @@ import hwgen
 from benchmarks.synthesis import fit, networks, sweep
 from benchmarks.synthesis.designs import Point
 from hwgen import arrays, cost, counting, mapping, report, structure
-from hwgen.dataflow import CellNode, Node
+from hwgen.dataflow import BufferNode, CellNode, Dataflow, Node
 from hwgen.explore.space import space
-from hwgen.folding import Folding
 from hwgen.integer import IntegerCell
 from hwgen.integer_cells import IntegerGru, IntegerRnn
 from hwgen.schedule import schedule
@@ -204,19 +203,27 @@ def test_laws_give_for_arrays_what_they_give_for_numbers(law: Callable[[Any, Any
     assert len(set(single)) > 1
 
 
+def buffered(design: Dataflow) -> list[float]:
+    """Vectors that each buffer holds."""
+    return [node.depth / node.inputs[0].beats for node in design.nodes if isinstance(node, BufferNode)]
+
+
 @pytest.mark.parametrize("seed", [20, 36, 102, 103, 113, 117, 121, 172])
 def test_many_foldings_of_a_network_cost_what_each_of_them_does(seed: int) -> None:
     design, choose = networks.NetworkPoint(seed).schedule(), random.Random(seed)
     length = design.options.max_length if any(cell.reverse for cell in design.cells) else None
     options: dict[str, Any] = {"clock_mhz": design.options.clock_mhz, "max_length": length}
-    foldings, expected = [networks.foldings(design, choose) for _ in range(6)], []
-    for folding in foldings:
+    foldings, expected = [], []
+    for folding in [networks.foldings(design, choose) for _ in range(8)]:
         one = hwgen.schedule(design.network, folding=folding, **options)
-        expected.append(whole(cost.predict(one).whole))
-
+        assert isinstance(one, Dataflow)
+        # Where paths meet, other foldings may need other buffers, which the space leaves as they are.
+        if buffered(one) == buffered(design):
+            foldings.append(folding)
+            expected.append(whole(cost.predict(one).whole))
+    assert len(foldings) >= 2
     where = space(design)
     rows = tuple(np.array([table.foldings.index(one[table.name]) for one in foldings]) for table in where.tables)
     found = where.predict(rows).resources
-    # How much a buffer holds where paths meet follows from the folding too; that of the first design is taken for all.
-    np.testing.assert_allclose(np.transpose(whole(found)), expected, rtol=0.005)
+    np.testing.assert_allclose(np.transpose(whole(found)), expected)
     assert len({tuple(one) for one in expected}) > 1

@@ -51,6 +51,8 @@ class Target:
     latency: int | None = None
     length: int = 1
     fastest: bool = False
+    # The option that the interval follows from, as the user gave it.
+    rate: str = "the target"
 
     @staticmethod
     def of(
@@ -71,11 +73,8 @@ class Target:
                 raise ConfigError(f"{option} must be positive, not {value:g}")
         interval = None if steps_per_second is None else math.floor(clock_mhz * 1e6 / steps_per_second)
         latency = None if latency_us is None else math.floor(clock_mhz * latency_us)
-        if interval is not None and interval < 1:
-            raise ConfigError(
-                f"--steps-per-second {steps_per_second:g} is more than one each cycle at {clock_mhz:g} MHz"
-            )
-        return Target(device, clock_mhz, interval, latency, length, fit == "fastest")
+        rate = "" if steps_per_second is None else f"--steps-per-second {steps_per_second:g}"
+        return Target(device, clock_mhz, interval, latency, length, fit == "fastest", rate)
 
 
 @dataclass(frozen=True)
@@ -193,9 +192,9 @@ class _Search:
         contexts = self.space.base.options.interleave
         more = "a faster clock" if contexts > 1 or least == 1 else "a faster clock, or --interleave"
         return (
-            f"--steps-per-second leaves {budget} cycles a step at {self.target.clock_mhz:g} MHz; the recurrence{where} "
-            f"needs at least {least}, fully unrolled: at most {self.target.clock_mhz * 1e6 / least:,.0f} steps a "
-            f"second ({more})"
+            f"{self.target.rate} at {self.target.clock_mhz:g} MHz leaves {budget} cycles a step; the recurrence{where} "
+            f"needs at least {least}, fully unrolled: at most {self.target.clock_mhz * 1e6 / least:.0f} steps a second "
+            f"({more})"
         )
 
     def _too_large(self, predicted: Predicted, used: Floats, keeps: NDArray[np.bool_]) -> str:
