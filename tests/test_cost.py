@@ -21,6 +21,7 @@ from benchmarks.synthesis.designs import Point
 from hwgen import arrays, cost, counting, mapping, report, structure
 from hwgen.dataflow import BufferNode, CellNode, Dataflow, Node
 from hwgen.explore.space import space
+from hwgen.folding import Folding
 from hwgen.integer import IntegerCell
 from hwgen.integer_cells import IntegerGru, IntegerRnn
 from hwgen.schedule import schedule
