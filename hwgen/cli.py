@@ -165,7 +165,7 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
 def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     """Generate a hardware project."""
     from hwgen.folding import Folding, read_foldings
-    from hwgen.report import print_build
+    from hwgen.tables import print_build
 
     folding, outputs = options["folding"], options["outputs"]
     with _err.status("lowering and certifying"):
@@ -203,7 +203,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
 def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Compare the float64 reference, the integer model and the simulations; exit status 1 on any mismatch."""
     from hwgen import host
-    from hwgen.report import print_verification
+    from hwgen.tables import print_verification
     from hwgen.verify import verify as run_verification
 
     opened = hwgen.open_project(project)
@@ -225,8 +225,8 @@ def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any
 @_json_option
 def synth(project: Path, flow: str, device: str, as_json: bool) -> None:
     """Synthesise the RTL with Yosys, and with nextpnr for ECP5; writes synth.json."""
-    from hwgen.report import print_synthesis
     from hwgen.synth import synthesise
+    from hwgen.tables import print_synthesis
 
     opened = hwgen.open_project(project)
     with _err.status("synthesising") as status:

@@ -30,7 +30,7 @@ from hwgen.layers import (
 from hwgen.lowering import lower
 from hwgen.network import Network
 from hwgen.quantizer import Quantizer
-from hwgen.report import print_schedule
+from hwgen.tables import print_schedule
 
 
 def describe(network: Network, design: Design | None, refusal: str | None = None) -> dict[str, Any]:
