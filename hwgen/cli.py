@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import hwgen
-from hwgen.errors import HwgenError, ToolError, UnsupportedError
+from hwgen.errors import ConfigError, HwgenError, ToolError, UnsupportedError
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -164,8 +164,8 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
 @_json_option
 def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     """Generate a hardware project."""
+    from hwgen.console import print_build
     from hwgen.folding import Folding, read_foldings
-    from hwgen.tables import print_build
 
     folding, outputs = options["folding"], options["outputs"]
     with _err.status("lowering and certifying"):
@@ -203,7 +203,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
 def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Compare the float64 reference, the integer model and the simulations; exit status 1 on any mismatch."""
     from hwgen import host
-    from hwgen.tables import print_verification
+    from hwgen.console import print_verification
     from hwgen.verify import verify as run_verification
 
     opened = hwgen.open_project(project)
@@ -218,6 +218,22 @@ def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any
         raise SystemExit(1)
 
 
+@main.command(epilog="Example: hwgen report project --open")
+@click.argument("project", type=_PATH)
+@click.option("--open", "opening", is_flag=True, help="Show the page in the browser.")
+def report(project: Path, opening: bool) -> None:
+    """Make report.html and report.json of a project anew: one page, which works offline.
+
+    hwgen build, verify and synth do so as well.
+    """
+    from hwgen.project import write_report
+
+    page = write_report(hwgen.open_project(project)).resolve()
+    _out.print(escape(str(page)), soft_wrap=True)
+    if opening and click.launch(page.as_uri()):
+        raise ConfigError(f"--open: no browser could be started; open {page}")
+
+
 @main.command(epilog="Example: hwgen synth project --flow ecp5")
 @click.argument("project", type=_PATH)
 @click.option("--flow", default="xc7", show_default=True, help="xc7 or xcup (resources), ecp5 (placed as well).")
@@ -225,8 +241,8 @@ def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any
 @_json_option
 def synth(project: Path, flow: str, device: str, as_json: bool) -> None:
     """Synthesise the RTL with Yosys, and with nextpnr for ECP5; writes synth.json."""
+    from hwgen.console import print_synthesis
     from hwgen.synth import synthesise
-    from hwgen.tables import print_synthesis
 
     opened = hwgen.open_project(project)
     with _err.status("synthesising") as status:

@@ -55,7 +55,7 @@ LAYERS = (
     ("structure_steps",),
     ("structure",),
     ("cost",),
-    ("tables",),
+    ("console",),
     ("inspection",),
     ("report",),
     ("project",),

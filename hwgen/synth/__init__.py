@@ -11,7 +11,7 @@ from typing import Any
 
 from hwgen import cost
 from hwgen.errors import ConfigError, printable
-from hwgen.project import Project
+from hwgen.project import Project, write_report
 from hwgen.schedule import Schedule
 from hwgen.synth import nextpnr, yosys
 
@@ -54,6 +54,7 @@ def synthesise(
     path = project.path / "synth.json"
     found = json.loads(path.read_text()) if path.is_file() else {}
     path.write_text(json.dumps(found | {flow: result}, indent=2) + "\n")
+    write_report(project)
     return result
 
 
