@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from markupsafe import Markup
@@ -37,7 +38,11 @@ def dataflow(graph: Data, slowest: int) -> Markup:
     parts = [_stream(stream, route, left) for stream, route in zip(forward, placed.routes, strict=True)]
     parts += [_feedback(stream, placed, left) for stream in backward]
     parts += [_box(unit, placed.boxes[name], left, slowest) for name, unit in units.items()]
-    parts += [_label(stream, route, left) for stream, route in zip(forward, placed.routes, strict=True)]
+    read = Counter(stream["to"] for stream in forward)
+    parts += [
+        _label(stream, route, left, read[stream["to"]] > 1)
+        for stream, route in zip(forward, placed.routes, strict=True)
+    ]
     width, height = placed.width + left + _MARGIN, placed.height + 2 * _MARGIN
     return svg.picture(width, height, "Units and the streams between them", _arrow_head(), *parts, kind="dataflow")
 
@@ -45,7 +50,16 @@ def dataflow(graph: Data, slowest: int) -> Markup:
 def _arrow_head() -> Markup:
     tip = svg.element("path", d="M0 0L7 3.5L0 7z", kind="arrowhead")
     marker = svg.element(
-        "marker", tip, id="tip", viewBox="0 0 7 7", refX=6.5, refY=3.5, markerWidth=7, markerHeight=7, orient="auto"
+        "marker",
+        tip,
+        id="tip",
+        viewBox="0 0 7 7",
+        refX=6.5,
+        refY=3.5,
+        markerWidth=8,
+        markerHeight=8,
+        orient="auto",
+        markerUnits="userSpaceOnUse",
     )
     return svg.element("defs", marker)
 
@@ -83,7 +97,7 @@ def _box(unit: Data, box: Box, left: float, slowest: int) -> Markup:
         parts.append(svg.text(x + box.width - 12, y + 21, _cycles(unit), "cycles", "end"))
         busy = min(unit["cycles"] / slowest, 1) * (box.width - 10)
         parts += [
-            svg.box(x + 5, y + box.height - 6, box.width - 10, 2, "track"),
+            svg.box(x + 5, y + box.height - 6, box.width - 10, 2, "rail"),
             svg.box(x + 5, y + box.height - 6, busy, 2, "busy", f"{unit['cycles'] / slowest:.0%} of the slowest"),
         ]
     for number, line in enumerate(_lines(unit)):
@@ -106,9 +120,17 @@ def _stream(stream: Data, route: list[tuple[float, float]], left: float) -> Mark
     )
 
 
-def _label(stream: Data, route: list[tuple[float, float]], left: float) -> Markup:
-    (x0, y0), (x1, y1) = route[0], route[1]
-    return svg.text((x0 + x1) / 2 + left + 7, (y0 + y1) / 2 + _MARGIN + 4, stream["label"], "label")
+def _label(stream: Data, route: list[tuple[float, float]], left: float, merges: bool) -> Markup:
+    """Beside the stream, on the side that it does not bend to: at its end, or at its begin where several end."""
+    place, near = (route[0], route[1]) if merges else (route[-1], route[-2])
+    x, y = place[0] + left, place[1] + _MARGIN + (16 if merges else -11)
+    if abs(near[0] - place[0]) < 2:
+        return svg.text(x + 7, y + (3 if merges else -4), stream["label"], "label")
+    return (
+        svg.text(x + 8, y, stream["label"], "label")
+        if near[0] < place[0]
+        else svg.text(x - 8, y, stream["label"], "label", "end")
+    )
 
 
 def _feedback(stream: Data, placed: Layout, left: float) -> Markup:

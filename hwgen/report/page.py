@@ -9,7 +9,7 @@ from hwgen.report import charts, drawing, tables
 from hwgen.report.shell import Card, environment, grouped, percent
 
 Data = dict[str, Any]
-_NAMES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram": "Block RAM"}
+_NAMES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram": "BRAM"}
 # So many units have a colour of their own in bars.
 _COLOURS = 8
 
@@ -44,9 +44,15 @@ def render(data: Data) -> str:
             steps=steps,
             sequence=None if data["sequence"] is None else charts.sequence(data["sequence"]),
             tables=tables.all_tables(data),
+            many_memories=_count_of_many(data["memories"]),
             flows=tables.flows(data["synthesis"]),
         )
     )
+
+
+def _count_of_many(memories: list[Data]) -> str:
+    """How many memories are folded away; nothing where few can be shown."""
+    return f"{len(memories)} memories" if len(memories) > 8 else ""
 
 
 def _facts(project: Data) -> list[tuple[str, str]]:
@@ -98,7 +104,7 @@ def _cards(data: Data) -> list[Card]:
 
 def _verdict(verified: Data) -> Card:
     if verified["state"] == "not verified":
-        return Card("not verified yet", "", "compare every code: hwgen verify DIR", "warn")
+        return Card("not verified yet", "", "compare every code of it: hwgen verify DIR", "warn words")
     text = f"of {verified['codes']:,} codes compared, levels {', '.join(verified['levels'])}"
     passed = verified["state"] == "passed"
     if not passed and not verified["mismatches"]:

@@ -65,10 +65,11 @@ def percent(share: float) -> str:
     """A share.
 
     >>> percent(0.254), percent(0.0002)
-    ('25 %', '0.02 %')
+    ('25%', '0.02%')
     """
     shown = share * 100
-    return f"{shown:.0f} %" if shown >= 10 else f"{shown:.1f} %" if shown >= 0.1 or not shown else f"{shown:.2f} %"
+    digits = 0 if shown >= 10 or not shown else 1 if shown >= 0.1 else 2
+    return f"{shown:.{digits}f}%"
 
 
 def interval(ends: Sequence[int]) -> str:

@@ -37,7 +37,7 @@ def all_tables(data: Data) -> dict[str, Table]:
 
 
 def units(entries: list[Data], slowest: str) -> Table:
-    """Units that take part in the rate."""
+    """Units that take part in the rate, except those that only pass on."""
     rows = [
         (
             Cell(entry["name"], "strong" if entry["name"] == slowest else ""),
@@ -46,6 +46,7 @@ def units(entries: list[Data], slowest: str) -> Table:
             percent(entry["busy"]),
         )
         for entry in entries
+        if entry["kind"] not in ("fork", "narrow", "widen")
     ]
     return Table(("unit", "kind", "cycles a vector", "busy"), rows, (2, 3))
 
@@ -183,33 +184,30 @@ def memories(entries: list[Data]) -> Table:
         (
             *([entry["unit"]] if several else []),
             entry["name"],
-            f"{entry['words']:,}",
-            f"{entry['word_bits']:,}",
+            f"{entry['words']:,} x {entry['word_bits']:,}",
             f"{entry['bits']:,}",
-            entry["place"] or "the tool decides",
+            entry["place"] or "-",
         )
         for entry in entries
     ]
-    head = (*(["unit"] if several else []), "memory", "words", "bits a word", "bits", "in")
-    first = 1 + several
-    return Table(head, rows, (first, first + 1, first + 2))
+    head = (*(["unit"] if several else []), "memory", "words x bits", "bits", "in")
+    return Table(head, rows, (1 + several, 2 + several))
 
 
 def ports(entries: list[Data]) -> Table:
     """AXI4-Streams of the design."""
     rows = [
         (
-            entry["name"],
+            Cell(entry["name"], "strong"),
             entry["direction"],
-            entry["what"],
-            entry["codes"],
-            f"{entry['lanes']:,}",
+            f"{entry['lanes']:,} x {entry['codes']}",
             f"{entry['tdata_bits']:,}",
             f"{entry['beats']:,}",
+            Cell(entry["what"], "wrap"),
         )
         for entry in entries
     ]
-    return Table(("port", "", "what", "codes", "lanes a beat", "TDATA bits", "beats a vector"), rows, (4, 5, 6))
+    return Table(("port", "", "codes a beat", "TDATA", "beats", "what"), rows, (2, 3, 4))
 
 
 def flows(synthesis: Data | None) -> list[Data]:

@@ -231,8 +231,9 @@ def memories(design: Design, exact: bool) -> list[Data]:
     cells += [(node.name, node.design) for node in nodes if isinstance(node, CellNode)]
     for name, cell in cells:
         if exact:
+            titles = {"x": "reverse x", "y": "reverse y", "cell_state": _state_title(cell)}
             for what, memory in mapping.memories(timeline(cell)).items():
-                title = {"x": "reverse x", "y": "reverse y"}.get(what, what.replace("_", " "))
+                title = titles.get(what, what.replace("_", " "))
                 found.append(_memory(name, title, memory.words, memory.bits, memory.block))
         else:
             for product in cell.products:
@@ -245,6 +246,11 @@ def memories(design: Design, exact: bool) -> list[Data]:
         elif isinstance(node, BufferNode):
             found.append(_memory(node.name, "buffer", node.depth, node.outputs[0].bits, None))
     return found
+
+
+def _state_title(cell: Schedule) -> str:
+    """What the elementwise part reads again: a GRU its old hidden state."""
+    return "hidden state" if isinstance(cell.cell, IntegerGru) else "cell state"
 
 
 def _memory(unit: str, name: str, words: int, bits: int, block: bool | None) -> Data:

@@ -108,7 +108,8 @@ def _advice(faster: Data | None, clock_mhz: float, cell: Schedule | None, parts:
             return []
         return ["The hidden product is fully unrolled: only a faster clock shortens a step further."]
     rate = clock_mhz * 1e6 / faster["cycles"]
-    named = [f"{change['unit']} with {change['text']}" for change in faster["changes"]]
+    changes = faster["changes"]
+    named = [f"{change['unit']} with {change['text']}" if len(changes) > 1 else change["text"] for change in changes]
     more = f" and {len(named) - 3} more" if len(named) > 3 else ""
     return [
         f"To go faster: {'; '.join(named[:3])}{more}. That is {faster['cycles']:,} cycles a time step, {rate:,.0f} "

@@ -37,7 +37,7 @@ def verify(
     top: str | None = None,
     trace: bool = False,
 ) -> dict[str, Any]:
-    """Compare the float64 reference, the integer model and the simulations of a project; writes verify.json and the report.
+    """Compare the float64 reference, the integer model and the simulations; writes verify.json and the report.
 
     ``inputs`` are real graph inputs by ONNX name, ``given`` sequences of codes of unequal lengths; without either,
     ``sequences`` random ones of random lengths are taken.  Level cocotb takes as many of them as it has time for.
