@@ -217,11 +217,12 @@ def _change_dense(node: DenseNode) -> Data | None:
 def _binding(usage: list[Data], design: Design) -> str:
     """Which resource of the device runs out first."""
     first, name = usage[0], design.options.target.name
-    used = f"{first['used']:,.10g} of {first['limit']:,} ({first['share']:.1%})"
+    share = first["used"] / first["limit"]
+    used = f"{first['used']:,.10g} of {first['limit']:,} ({share:.1%})"
     text = f"Of the {name}, {_plural(first)} bind first: {used}"
-    if first["share"] > 1:
+    if share > 1:
         return f"{text}: it does not fit. Fold more, or take a larger device."
-    copies = int(1 / first["share"]) if first["share"] else 0
+    copies = int(1 / share) if share else 0
     return f"{text}; {'it would fit ' + str(copies) + ' times.' if copies > 1 else 'it fits once.'}"
 
 
