@@ -48,6 +48,7 @@ def main() -> None:
     hwgen build model.onnx -o project        an HLS project for it
     hwgen verify project                     reference = integer model = simulations, in every code
     hwgen calibrate float.onnx --data x.npy -o model.onnx      quantizers for a float model
+    hwgen report project                     its page: dataflow, timelines, resources, certificates
     hwgen lower model.onnx -o lowered.onnx   the same integers as standard ONNX, for onnxruntime
     """  # noqa: D301 - click wants the character itself: it keeps lines as they are
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""report.html in a real browser, headless Chromium: nothing is loaded, nothing fails, nothing overflows, and the numbers
-that are shown are those of the project's files.
+"""report.html in a real browser, headless Chromium: nothing is loaded, nothing fails, nothing overflows, and the
+numbers that are shown are those of the project's files.
 """
 
 from __future__ import annotations
@@ -208,8 +208,9 @@ def test_a_network_shows_the_numbers_of_its_files(stack: Path, browser: webdrive
     units = {row[0]: row[2] for row in table(browser, "unit-table")}
     assert {name: units[name] for name in cells} == {name: f"{cycles:,}" for name, cycles in cells.items()}
     drawn = browser.execute_script(
-        "return Object.fromEntries([...document.querySelectorAll('svg.dataflow g')].filter(g => g.querySelector('.cycles'))"
-        ".map(g => [g.querySelector('.title').textContent, g.querySelector('.cycles').textContent]))"
+        "const text = (g, name) => g.querySelector(name).textContent;"
+        "return Object.fromEntries([...document.querySelectorAll('svg.dataflow g')]"
+        ".filter(g => g.querySelector('.cycles')).map(g => [text(g, '.title'), text(g, '.cycles')]))"
     )
     assert {name: drawn[name] for name in cells} == {name: f"{cycles:,} cycles" for name, cycles in cells.items()}
     rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#sequence svg text.rowname")]

@@ -16,6 +16,8 @@ _WIDTH, _LEFT, _RIGHT, _TOP = 1080, 178, 44, 26
 _ROW, _BAR = 24, 15
 # Bars that are narrower have no room for a number.
 _ROOM = 13
+# So many groups of units are drawn one by one.
+_GROUPS = 40
 
 
 def time_step(step: Data) -> Markup:
@@ -31,7 +33,11 @@ def time_step(step: Data) -> Markup:
         svg.text(_WIDTH - 6, _row(number) + 12, f"{cycles:,}", "small", "end")
         for number, (_, cycles) in enumerate(rows)
     ]
+    many = _unseen(step, axis)
+    parts += _merged(step, axis, many)
     for number in range(step["groups"]):
+        if number in many:
+            continue
         kind = "last" if number == step["groups"] - 1 else "even" if number % 2 else "odd"
         begin, behind = number * group, (number + 1) * group
         parts.append(_bar(axis, begin, behind, 0, f"g {kind}", f"group {number}: tiles {begin} to {behind - 1}"))
@@ -50,6 +56,30 @@ def time_step(step: Data) -> Markup:
         parts += _break(axis, height - 24)
     label = f"Cycles of a time step of {step['unit']}: {step['period']}"
     return svg.picture(_WIDTH, height, label, *parts, kind="timeline")
+
+
+def _unseen(step: Data, axis: svg.Axis | svg.Folded) -> range:
+    """Groups within the squeezed part, where they are too many to tell apart."""
+    if not isinstance(axis, svg.Folded) or step["groups"] <= _GROUPS:
+        return range(0)
+    group, after = step["group_tiles"], step["end"] - step["tiles"]
+    first = -(-int(axis.begin) // group)
+    return range(first, max(first, int(axis.end - after) // group))
+
+
+def _merged(step: Data, axis: svg.Axis | svg.Folded, many: range) -> list[Markup]:
+    """One bar a row for groups that are not drawn by themselves."""
+    if not many:
+        return []
+    group = step["group_tiles"]
+    begin, behind = many.start * group, many.stop * group
+    tip = f"groups {many.start} to {many.stop - 1}"
+    parts = [_bar(axis, begin, behind, 0, "g many", tip)]
+    for row, stage in enumerate(step["stages"], 1):
+        first = begin + stage["after"] + (0 if stage["per_tile"] else group - 1)
+        last = behind - 1 + stage["after"] + stage["cycles"]
+        parts.append(_bar(axis, first, last, row, "g many", f"{stage['name']}, {tip}"))
+    return parts
 
 
 def _step_axis(step: Data, end: int) -> svg.Axis | svg.Folded:

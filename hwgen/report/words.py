@@ -24,10 +24,11 @@ def bottleneck(design: Design, units: list[Timing], usage: list[Data], exact: bo
     slowest = max(units, key=lambda unit: unit.cycles)
     cell = _cell_of(design, slowest)
     parts: Data = {}
-    sentences = [_who(slowest, units, exact)]
     cell = _cell_of(design, slowest)
     if cell is not None:
         parts = _parts(cell, slowest)
+    sentences = [_who(slowest, units, exact, "input product" if "input_product" in parts else "recurrence")]
+    if cell is not None:
         sentences.append(_what(cell, slowest, parts))
     elif isinstance(slowest.node, DenseNode):
         product = slowest.node.product
@@ -59,10 +60,10 @@ def _cell_of(design: Design, unit: Timing) -> Schedule | None:
     return found if isinstance(found, Schedule) else None
 
 
-def _who(slowest: Timing, units: list[Timing], exact: bool) -> str:
+def _who(slowest: Timing, units: list[Timing], exact: bool, part: str) -> str:
     about = "" if exact else "about "
     if len(units) == 1:
-        return f"A time step takes {about}{slowest.cycles:,} cycles; the recurrence sets the rate."
+        return f"A time step takes {about}{slowest.cycles:,} cycles; the {part} sets the rate."
     equal = [unit for unit in units if unit is not slowest and unit.cycles == slowest.cycles]
     others = [unit for unit in units if unit.cycles < slowest.cycles]
     text = f"{slowest.name} ({slowest.kind}) sets the rate with {about}{slowest.cycles:,} cycles a time step"
@@ -70,8 +71,8 @@ def _who(slowest: Timing, units: list[Timing], exact: bool) -> str:
         text += f", and so {'do' if len(equal) > 1 else 'does'} {', '.join(unit.name for unit in equal[:4])}"
     if others:
         following = max(others, key=lambda unit: unit.cycles)
-        share = following.cycles / slowest.cycles
-        text += f"; the next one, {following.name}, is busy {share:.0%} of the time"
+        share = 100 * following.cycles // slowest.cycles
+        text += f"; the next one, {following.name}, is busy {share}% of the time"
     return text + "."
 
 
