@@ -129,6 +129,8 @@ def test_the_page_is_whole(
         "&& e.getBoundingClientRect().right > window.innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
     )
     assert sticking_out == []
+    places = [bar.rect["y"] for bar in browser.find_elements(By.CSS_SELECTOR, "#resources .track")]
+    assert len(places) == len(set(places)) == {"layer": 4, "stack": 0}[kind]
     pictures = browser.find_elements(By.TAG_NAME, "svg")
     assert len(pictures) == {"layer": 3, "stack": 6}[kind]
     for picture in pictures:

@@ -23,7 +23,7 @@ _GROUPS = 40
 def time_step(step: Data) -> Markup:
     """One time step: tiles, then each stage for every group of units; the way of the last group stands out."""
     tiles, group = step["tiles"], step["group_tiles"]
-    end = max(step["period"], step["end"]) + max(6, step["end"] // 12)
+    end = max(step["period"], step["end"]) + max(6, step["end"] - tiles)
     axis = _step_axis(step, end)
     rows = [("tiles", tiles), *((stage["name"], stage["cycles"]) for stage in step["stages"])]
     height = _TOP + _ROW * (len(rows) + 1) + 30

@@ -200,12 +200,12 @@ def _node_unit(node: Node, timing: Timing) -> Data:
     kind = timing.kind
     if isinstance(node, CellNode):
         design = node.design
+        inputs, hidden = design.products
         depth = timing.times.depth if timing.times else design.depth
         lines = [
             f"{kind}, {design.cell.input_size} inputs, {design.cell.hidden_size} units",
-            f"x: PE {design.folding.input_pe} x SIMD {design.folding.input_simd}, {design.input_product.cycles} cycles",
-            f"h: PE {design.folding.hidden_pe} x SIMD {design.folding.hidden_simd}, "
-            f"{design.hidden_product.cycles} + {depth} cycles",
+            f"x: PE {inputs.pe} x SIMD {inputs.simd}, {inputs.cycles:,} cycles",
+            f"h: PE {hidden.pe} x SIMD {hidden.simd}, {hidden.cycles:,} + {depth} cycles",
         ]
         return _unit(node.name, node.name, "unit", lines, timing.cycles, "a recurrent layer")
     if isinstance(node, DenseNode):
