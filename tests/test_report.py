@@ -10,6 +10,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,14 @@ def test_the_sequence_timeline_is_what_is_predicted(name: str) -> None:
         assert all(bar["begin"] < bar["end"] for bar in row["bars"]), row["title"]
         begins = [bar["begin"] for bar in row["bars"]]
         assert begins == sorted(begins), row["title"]
-    assert min(bar["begin"] for bar in data["rows"][0]["bars"]) == 0
+    assert data["rows"][0]["bars"][0]["begin"] == 0 == min(bar["begin"] for row in data["rows"] for bar in row["bars"])
+    for timing in units.timings(design, exact=True):
+        if timing.times is not None:
+            name = timing.name if isinstance(design, Dataflow) else ""
+            for product in timing.times.design.products:
+                (row,) = (r for r in data["rows"] if (r["unit"], r["lane"]) == (name, f"{product.name} product"))
+                assert all(bar["end"] - bar["begin"] == product.cycles for bar in row["bars"])
+                assert all(one["end"] <= two["begin"] for one, two in pairwise(row["bars"])), row
     assert data["cycles"] > predicted.last
     lanes = {row["lane"] for row in data["rows"]}
     assert {"input product", "hidden product", "pipeline depth"} <= lanes
@@ -155,9 +163,7 @@ def test_a_loop_starts_before_its_outputs_leave() -> None:
     design = single()
     traced = trace(design, (3,))
     times = timeline(design)
-    assert [
-        after - before for before, after in zip(traced.loops[""].starts, traced.loops[""].starts[1:], strict=False)
-    ] == [times.period] * 2
+    assert [after - before for before, after in pairwise(traced.loops[""].starts)] == [times.period] * 2
     assert traced.edges["y"].moved.cycles[0] == traced.loops[""].starts[0] + times.written(0, times.hidden) + 1
 
 
