@@ -520,6 +520,19 @@ def test_data_that_do_not_fit_are_refused(name: str, tmp_path: Path, monkeypatch
     assert sorted(file.name for file in tmp_path.iterdir()) == ["float.onnx", "x.npy"]
 
 
+def test_sequences_without_the_step_that_is_picked_are_refused(tmp_path: Path) -> None:
+    m = model()
+    rnn(m).output[0] = "Y"
+    store(m, "fifth", 4, np.int64)
+    m.graph.node[1].CopyFrom(helper.make_node("Squeeze", ["Y", "one"], ["y_all"], "squeeze"))
+    store(m, "one", [1], np.int64)
+    m.graph.node.insert(2, helper.make_node("Gather", ["y_all", "fifth"], ["last"], "pick", axis=0))
+    calibration = Calibration(saved(m, tmp_path), Options())
+    with pytest.raises(ConfigError, match=r"^--data: 'pick' picks time step 4 of 4$"):
+        calibration.run({"x": data(steps=4)}, tmp_path / "model.onnx")
+    calibration.run({"x": data(steps=5)}, tmp_path / "model.onnx")
+
+
 def test_options_that_do_not_fit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(model(), tmp_path)
     monkeypatch.chdir(tmp_path)
