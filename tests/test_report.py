@@ -210,6 +210,8 @@ def test_the_bottleneck_in_words(tmp_path: Path) -> None:
 def test_a_dense_layer_can_be_the_bottleneck(tmp_path: Path) -> None:
     layer = rnn("first")
     wide = dense("wide", layer.wires[0], 60, 3)
+    last = SelectLayer("last", layer.wires[0], -1)
+    once = dense("once", last.wires[0], 60, 3)
     folding = {"first": {"input": {"pe": 8, "simd": 6}, "hidden": {"pe": 8, "simd": 8}}, "wide": {"pe": 1, "simd": 2}}
     model = network([layer, wide], [wide.wire])
     found = report_of(hwgen.schedule(model, folding=folding), tmp_path)["bottleneck"]
@@ -217,6 +219,18 @@ def test_a_dense_layer_can_be_the_bottleneck(tmp_path: Path) -> None:
     assert found["faster"]["changes"][0]["folding"] == {"pe": 1, "simd": 4}
     assert found["sentences"][0] == (
         "wide (dense) sets the rate with 240 cycles a time step; the next one, first, is busy 3% of the time."
+    )
+    # On the last step alone it works once a sequence, while the recurrent layer goes on.
+    folding = {"first": folding["first"], "once": folding["wide"]}
+    design = hwgen.schedule(network([layer, last, once], [once.wire]), folding=folding)
+    report = report_of(design, tmp_path)
+    assert report["bottleneck"]["unit"] == "first"
+    steps = timelines.intervals(timelines.sequence(design), "first")
+    assert report["summary"]["step_cycles"] == max(steps) < 40
+    shortest = 239 // max(steps)
+    assert (
+        f"once (dense) works once a sequence, 240 cycles: it sets the rate of sequences of at most {shortest} steps."
+        in (report["bottleneck"]["sentences"])
     )
 
 
@@ -350,6 +364,7 @@ def test_every_unit_of_a_network_is_a_row() -> None:
     assert isinstance(design, Dataflow)
     assert {node.name for node in design.nodes if isinstance(node, CellNode)} <= {row["unit"] for row in rows}
     text = charts.sequence(timelines.sequence(design))
+    assert all(f">{port.name} {port.direction}</text>" in text for port in (*design.inputs, *design.outputs))
     assert "forward_1 hidden product: sequence 2, step 8, cycles" in text
 
 

@@ -123,7 +123,8 @@ def sequence(data: Data) -> Markup:
         if lane["unit"] != before:
             if place:
                 parts.append(svg.line(4, top - 4, _WIDTH - 4, top - 4, "divide"))
-            parts.append(svg.text(8, top + 12, shortened(lane["title"], 24), "rowname"))
+            room = 24 if lane["bars"] else 80
+            parts.append(svg.text(8, top + 12, shortened(lane["title"], room), "rowname"))
         if lane["lane"]:
             below = lane["unit"] != before
             parts += [svg.text(_LEFT - 8, top + 12, lane["lane"], "small", "end")] if not below else []
@@ -131,7 +132,7 @@ def sequence(data: Data) -> Markup:
         for bars, tail in ((lane["under"], " tail"), (lane["bars"], "")):
             for bar, shift in zip(bars, _stack(bars)[0], strict=True):
                 parts += _sequence_bar(axis, lane, bar, place + (0 if tail else shift), tail)
-        place, before = place + lane["rows"], lane["unit"]
+        place, before = place + lane["rows"], None if lane["unit"] == "port" else lane["unit"]
     label = f"Units at work on {len(data['lengths'])} sequences of {data['lengths'][0]} time steps"
     return svg.picture(_WIDTH, height, label, *parts, kind="timeline")
 

@@ -45,7 +45,8 @@ def describe(
                 "name": timing.name,
                 "kind": timing.kind,
                 "cycles": timing.cycles,
-                "busy": round(timing.cycles / bottleneck["cycles"], 4),
+                "per_step": timing.per_step,
+                "busy": round(timing.cycles / bottleneck["cycles"], 4) if timing.per_step else None,
             }
             for timing in timings
         ],

@@ -20,7 +20,10 @@ _LONGEST = 44
 
 def shortened(text: str, limit: int = _LONGEST) -> str:
     """A name that fits a box."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    if len(text) <= limit:
+        return text
+    # Layers differ at the end of their names as often as at the begin.
+    return f"{text[: (limit + 1) // 2 - 1]}…{text[len(text) - limit // 2 :]}"
 
 
 def dataflow(graph: Data, slowest: int) -> Markup:
@@ -86,7 +89,7 @@ def _box(unit: Data, box: Box, left: float, slowest: int) -> Markup:
     if unit["shape"] == "link":
         shape = svg.box(x, y, box.width, box.height, "link", radius=10)
         return svg.element("g", tip, shape, svg.text(x + box.width / 2, y + 14, unit["title"], "small", "middle"))
-    sets_rate = unit["cycles"] == slowest
+    sets_rate = unit["cycles"] == slowest and unit["per_step"]
     kind = f"box {unit['shape']}{' slowest' if sets_rate else ''}"
     radius = 14 if unit["shape"] == "port" else 5
     parts = [tip, svg.box(x, y, box.width, box.height, kind, radius=radius)]

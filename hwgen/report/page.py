@@ -16,11 +16,11 @@ _COLOURS = 8
 
 def render(data: Data) -> str:
     """The page of what ``describe`` gives."""
-    slowest = data["bottleneck"]["unit"]
+    slowest = _slowest_step(data)
     steps = [
         {
             "unit": step["unit"],
-            "open": step["unit"] == slowest or len(data["time_steps"]) == 1,
+            "open": step["unit"] == slowest,
             "period": step["period"],
             "tiles": step["tiles"],
             "depth": step["depth"],
@@ -48,6 +48,12 @@ def render(data: Data) -> str:
             flows=tables.flows(data["synthesis"]),
         )
     )
+
+
+def _slowest_step(data: Data) -> str | None:
+    """The recurrent layer whose time step is looked at first."""
+    slowest = max(data["time_steps"], key=lambda step: step["period"], default=None)
+    return None if slowest is None else slowest["unit"]
 
 
 def _count_of_many(memories: list[Data]) -> str:

@@ -40,15 +40,15 @@ def units(entries: list[Data], slowest: str) -> Table:
     """Units that take part in the rate, except those that only pass on."""
     rows = [
         (
-            Cell(entry["name"], "strong" if entry["name"] == slowest else ""),
+            Cell(entry["name"], "wrap strong" if entry["name"] == slowest else "wrap"),
             entry["kind"],
             f"{entry['cycles']:,}",
-            percent(entry["busy"]),
+            "once a sequence" if entry["busy"] is None else percent(entry["busy"]),
         )
         for entry in entries
         if entry["kind"] not in ("fork", "narrow", "widen")
     ]
-    return Table(("unit", "kind", "cycles a vector", "busy"), rows, (2, 3))
+    return Table(("unit", "kind", "cycles", "busy"), rows, (2, 3))
 
 
 def resources(found: Data) -> Table:

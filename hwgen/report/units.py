@@ -31,13 +31,26 @@ Data = dict[str, Any]
 
 @dataclass(frozen=True)
 class Timing:
-    """Cycles of one unit: exact where there is RTL, else those that the scheduler estimates."""
+    """Cycles of one unit for a vector: exact where there is RTL, else those that the scheduler estimates.
+
+    What works once for a sequence, and not on every time step, does not set the rate.
+    """
 
     name: str
     kind: str
     cycles: int
     times: Timeline | None = None
     node: Node | None = None
+
+    @property
+    def per_step(self) -> bool:
+        """Whether it has a vector for each time step."""
+        return self.node is None or self.node.inputs[0].per_step
+
+
+def slowest(units: list[Timing]) -> Timing:
+    """The unit that sets the rate."""
+    return max([unit for unit in units if unit.per_step] or units, key=lambda unit: unit.cycles)
 
 
 def cell_kind(design: Schedule) -> str:
@@ -94,7 +107,15 @@ def graph(design: Design, exact: bool) -> Data:
 
 
 def _unit(name: str, title: str, shape: str, lines: list[str], cycles: int | None = None, detail: str = "") -> Data:
-    return {"name": name, "title": title, "shape": shape, "lines": lines, "cycles": cycles, "detail": detail}
+    return {
+        "name": name,
+        "title": title,
+        "shape": shape,
+        "lines": lines,
+        "cycles": cycles,
+        "detail": detail,
+        "per_step": True,
+    }
 
 
 def _stream(source: str, target: str, label: str, bits: int, feedback: bool = False) -> Data:
@@ -185,7 +206,7 @@ def _of_nodes(design: Dataflow, exact: bool) -> Data:
     makers |= {stream.name: node.name for node in design.nodes for stream in node.outputs}
     streams = []
     for node in design.nodes:
-        units.append(_node_unit(node, cycles[node.name]))
+        units.append(_node_unit(node, cycles[node.name]) | {"per_step": node.inputs[0].per_step})
         for stream in node.inputs:
             label = f"{stream.lanes} x {stream.codes}"
             streams.append(_stream(makers[stream.name], node.name, label, stream.bits))

@@ -9,6 +9,7 @@ from hwgen.dataflow import DenseNode, Design
 from hwgen.folding import Folding, divisors, legal_hidden_pe, recurrence_depth
 from hwgen.integer_cells import RecurrentCell
 from hwgen.report.units import Timing, count
+from hwgen.report.units import slowest as slowest_of
 from hwgen.rtl_timing import timeline
 from hwgen.schedule import Schedule, design_cell
 
@@ -21,7 +22,9 @@ def bottleneck(design: Design, units: list[Timing], usage: list[Data], exact: bo
 
     ``faster`` has the folding that would be next, if there is one.
     """
-    slowest = max(units, key=lambda unit: unit.cycles)
+    slowest = slowest_of(units)
+    others = [unit for unit in units if not unit.per_step and unit.cycles > slowest.cycles and slowest.per_step]
+    units = [unit for unit in units if unit.per_step] or units
     cell = _cell_of(design, slowest)
     parts: Data = {}
     cell = _cell_of(design, slowest)
@@ -39,6 +42,11 @@ def bottleneck(design: Design, units: list[Timing], usage: list[Data], exact: bo
         )
     faster = _faster(design, slowest, units)
     sentences += _advice(faster, design.options.clock_mhz, cell, parts)
+    sentences += [
+        f"{unit.name} ({unit.kind}) works once a sequence, {unit.cycles:,} cycles: it sets the rate of sequences of at most "
+        f"{count((unit.cycles - 1) // slowest.cycles, 'step')}."
+        for unit in others
+    ]
     binding = usage[0] if usage else None
     if binding is not None:
         sentences.append(_binding(usage, design))
