@@ -9,8 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hwgen import head_cycles
-from hwgen.dataflow import CellNode, Design, Node
+from hwgen import stream_cycles
+from hwgen.dataflow import (
+    ArgmaxNode,
+    BufferNode,
+    CellNode,
+    ConcatNode,
+    DenseNode,
+    Design,
+    ForkNode,
+    MapNode,
+    NarrowNode,
+    Node,
+    SelectNode,
+    WidenNode,
+)
 from hwgen.events import Channel, Process, Series, run
 from hwgen.registers import Registers, registers_for
 from hwgen.rtl_timing import Timeline, timeline
@@ -49,55 +62,56 @@ class Loop:
 
 
 @dataclass(frozen=True)
-class Trace:
-    """All beats of a design: ``edges`` by port, ``channels`` by stream, ``loops`` by node.
+class Simulation:
+    """A design that has run: channels by port and, of several nodes, by stream; who owns each process that waits.
 
-    A design that is one recurrent layer has no streams, and a loop called "".
+    ``loops`` are those of recurrent layers by node; that of a design of one layer is called "".
     """
 
-    edges: dict[str, Channel]
-    channels: dict[str, Channel]
+    ports: dict[str, Channel]
+    streams: dict[str, Channel]
+    owners: dict[Process, str]
     loops: dict[str, Loop]
 
     @property
     def begin(self) -> int:
         """Cycle of the first beat that x accepts: a wide one in front of narrower ones moves with its last part."""
-        return self.edges["x"].moved.cycles[0]
+        return self.ports["x"].moved.cycles[0]
+
+
+def simulate(design: Design, lengths: Sequence[int], registers: Registers | None = None) -> Simulation:
+    """Run sequences of so many steps back to back, with no stalls at the edges, until nothing moves any more."""
+    registers = registers or registers_for(design.options.clock_mhz)
+    loops: dict[str, Loop] = {}
+    if isinstance(design, Schedule):
+        channels: dict[str, Channel] = {}
+        loops[""] = Loop(timeline(design, registers))
+        edges = {port.name: Channel() for port in (*design.inputs, *design.outputs)}
+        owners = dict.fromkeys(_cell(loops[""], edges), design.cell.name)
+    else:
+        channels = {stream.name: Channel() for stream in design.streams}
+        edges = {edge.port.name: channels[edge.stream.name] for edge in (*design.input_edges, *design.output_edges)}
+        owners = {process: node.name for node in design.nodes for process in _node(node, channels, registers, loops)}
+    owners |= {_source(edges[port.name], port, lengths): port.name for port in design.inputs}
+    owners |= {_sink(edges[port.name]): port.name for port in design.outputs}
+    run(owners)
+    return Simulation(edges, channels, owners, loops)
+
+
+def beats_of(port: Port, lengths: Sequence[int]) -> int:
+    """Beats of a port in sequences of so many steps."""
+    return port.beats * (sum(lengths) if port.per_step else len(lengths))
 
 
 def predict(design: Design, lengths: Sequence[int], registers: Registers | None = None) -> Prediction:
     """Cycles of sequences of so many steps back to back, with no stalls at the edges."""
-    traced = trace(design, lengths, registers)
-    moved = {port.name: traced.edges[port.name].moved.cycles for port in design.outputs}
-    begin = traced.begin
-    return Prediction({port: (cycles[0] - begin, cycles[-1] - begin) for port, cycles in moved.items()})
-
-
-def trace(design: Design, lengths: Sequence[int], registers: Registers | None = None) -> Trace:
-    """Every beat of sequences of so many steps back to back, with no stalls at the edges."""
-    registers = registers or registers_for(design.options.clock_mhz)
-    channels: dict[str, Channel] = {}
-    loops: dict[str, Loop] = {}
-    if isinstance(design, Schedule):
-        edges = {port.name: Channel() for port in (*design.inputs, *design.outputs)}
-        loops[""] = Loop(timeline(design, registers))
-        processes = list(_cell(loops[""], edges))
-    else:
-        channels |= {stream.name: Channel() for stream in design.streams}
-        edges = {edge.port.name: channels[edge.stream.name] for edge in (*design.input_edges, *design.output_edges)}
-        processes = [process for node in design.nodes for process in _node(node, channels, registers, loops)]
-    processes += [_source(edges[port.name], port, lengths) for port in design.inputs]
-    processes += [_sink(edges[port.name]) for port in design.outputs]
-    run(processes)
-    for port in design.outputs:
-        found, expected = len(edges[port.name].moved.cycles), port.beats * vectors_of(port.per_step, lengths)
-        assert found == expected, f"{port.name}: {found} of {expected} beats leave the design"
-    return Trace(edges, channels, loops)
-
-
-def vectors_of(per_step: bool, lengths: Sequence[int]) -> int:
-    """Vectors of a stream that has one for each time step, or one for each sequence."""
-    return sum(lengths) if per_step else len(lengths)
+    simulation = simulate(design, lengths, registers)
+    edges, begin = simulation.ports, simulation.begin
+    moved = {port: edges[port.name].moved.cycles for port in design.outputs}
+    for port, cycles in moved.items():
+        expected = beats_of(port, lengths)
+        assert len(cycles) == expected, f"{port.name}: {len(cycles)} of {expected} beats leave the design"
+    return Prediction({port.name: (cycles[0] - begin, cycles[-1] - begin) for port, cycles in moved.items()})
 
 
 def period(design: Design) -> int:
@@ -136,8 +150,28 @@ def _node(
         edges = {port.name: channel for port, channel in zip(ports, (*inputs, *outputs), strict=True)}
         loops[node.name] = Loop(timeline(node.design, registers))
         yield from _cell(loops[node.name], edges)
+    elif isinstance(node, DenseNode):
+        yield from _dense(node, inputs[0], outputs[0])
+    elif isinstance(node, MapNode):
+        yield from _map(node, inputs[0], outputs[0])
+    elif isinstance(node, ForkNode):
+        yield stream_cycles.fork(inputs[0], outputs)
+    elif isinstance(node, NarrowNode):
+        yield stream_cycles.narrow(node.factor, inputs[0], outputs[0])
+    elif isinstance(node, WidenNode):
+        yield stream_cycles.widen(node.factor, inputs[0], outputs[0])
+    elif isinstance(node, BufferNode):
+        issues, written = Series(), Series()
+        yield stream_cycles.buffer_writer(node.depth, inputs[0], issues, written)
+        yield stream_cycles.buffer_reader(inputs[0], outputs[0], issues, written)
+    elif isinstance(node, ConcatNode):
+        yield stream_cycles.concat([stream.beats for stream in node.inputs], inputs, outputs[0])
+    elif isinstance(node, SelectNode):
+        kind = stream_cycles.select_from_first if node.stage.index >= 0 else stream_cycles.select_from_last
+        yield kind(node, inputs[0], outputs[0])
     else:
-        yield from head_cycles.processes(node, inputs, outputs)
+        assert isinstance(node, ArgmaxNode), node
+        yield stream_cycles.argmax(node.inputs[0].beats, inputs[0], outputs[0])
 
 
 # A recurrent layer.
@@ -308,3 +342,70 @@ def _reverse(before: Channel, after: Channel) -> Iterator[Process]:
 
     yield fill()
     yield drain()
+
+
+# What stands around recurrent layers.
+
+
+def _dense(node: DenseNode, x: Channel, y: Channel) -> Iterator[Process]:
+    product, left, begun, last = node.product, Series(), Series(), list[bool]()
+    behind = node.design.product_latency + node.design.step_latency
+
+    def multiply() -> Process:
+        beat = vector = 0
+        end = -1
+        while True:
+            ready = end + 1
+            if vector >= node.design.vectors:
+                ready = max(ready, 1 + (yield left, vector - node.design.vectors))
+            for _ in range(product.column_tiles):
+                x.accept(ready)
+                end = yield x.moved, beat
+                ready, beat = end + 1, beat + 1
+            last.append(x.last[beat - 1])
+            begun.append(end)
+            end += (product.folds - 1) * product.column_tiles
+            vector += 1
+
+    def put_out() -> Process:
+        beat = vector = 0
+        moved = -1
+        while True:
+            first = yield begun, vector
+            for fold in range(product.folds):
+                written = first + fold * product.column_tiles + behind
+                y.offer(max(written, moved) + 1, last[vector] and fold == product.folds - 1)
+                moved = yield y.moved, beat
+                beat += 1
+            left.append(moved)
+            vector += 1
+
+    yield multiply()
+    yield put_out()
+
+
+def _map(node: MapNode, x: Channel, y: Channel) -> Iterator[Process]:
+    stages, depth = node.design.step_latency, node.design.depth
+
+    def enter() -> Process:
+        beat = 0
+        moved = -1
+        while True:
+            ready = moved + 1
+            if beat >= depth:
+                ready = max(ready, 1 + (yield y.moved, beat - depth))
+            x.accept(ready)
+            moved = yield x.moved, beat
+            beat += 1
+
+    def leave() -> Process:
+        beat = 0
+        moved = -1
+        while True:
+            entered = yield x.moved, beat
+            y.offer(max(entered + stages, moved) + 1, x.last[beat])
+            moved = yield y.moved, beat
+            beat += 1
+
+    yield enter()
+    yield leave()

@@ -271,12 +271,20 @@ REFUSED: dict[str, tuple[onnx.ModelProto, Edit, type[HwgenError], str]] = {
         ModelError,
         f"{LSTM}, initial_c ('given_6'): must have 1 directions and {H} units, not [1, 1, {H + 1}]",
     ),
+    # All that torch's dynamo exporter leaves of projections.
+    "initial states of zeros and of the wrong size": (
+        model(),
+        constant_input(6, np.zeros((1, 1, H + 1))),
+        ModelError,
+        f"{LSTM}, initial_c ('given_6'): must have 1 directions and {H} units, not [1, 1, {H + 1}]",
+    ),
     "an operator of no layer": (
         model(),
         behind(helper.make_node("Softplus", ["scores"], ["y"], "soft")),
         UnsupportedError,
         "Softplus 'soft': cannot be calibrated; hwgen calibrate reads Add, ArgMax, Concat, Dropout, Flatten, GRU, "
-        "Gather, Gemm, Identity, LSTM, MatMul, RNN, Relu, Reshape, Sigmoid, Slice, Squeeze, Tanh, Transpose, Unsqueeze",
+        "Gather, Gemm, Identity, LSTM, MatMul, RNN, Relu, Reshape, Sigmoid, Slice, Squeeze, Tanh, TopK, Transpose, "
+        "Unsqueeze",
     ),
     "a softmax": (
         model(),

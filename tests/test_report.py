@@ -27,7 +27,7 @@ from hwgen.errors import ConfigError
 from hwgen.layers import ArgmaxLayer, SelectLayer
 from hwgen.network import Network
 from hwgen.report import charts, drawing, layout, svg, timelines, units
-from hwgen.rtl_cycles import period, predict, trace
+from hwgen.rtl_cycles import period, predict, simulate
 from hwgen.rtl_timing import timeline
 
 HOSTILE = "<script>document.title='owned'</script>\"'&<img src=x onerror=alert(1)>"
@@ -161,10 +161,10 @@ def test_a_step_ends_when_its_last_state_is_written() -> None:
 
 def test_a_loop_starts_before_its_outputs_leave() -> None:
     design = single()
-    traced = trace(design, (3,))
+    traced = simulate(design, (3,))
     times = timeline(design)
     assert [after - before for before, after in pairwise(traced.loops[""].starts)] == [times.period] * 2
-    assert traced.edges["y"].moved.cycles[0] == traced.loops[""].starts[0] + times.written(0, times.hidden) + 1
+    assert traced.ports["y"].moved.cycles[0] == traced.loops[""].starts[0] + times.written(0, times.hidden) + 1
 
 
 @pytest.mark.parametrize("options", [{}, {"steps_per_second": 300_000}, {"clock_mhz": 200.0}], ids=str)

@@ -10,7 +10,7 @@ from typing import Any
 from hwgen.dataflow import BufferNode, CellNode, ConcatNode, Design, ForkNode, NarrowNode, Node, SelectNode, WidenNode
 from hwgen.events import Channel
 from hwgen.report.units import Timing
-from hwgen.rtl_cycles import Loop, Trace, trace
+from hwgen.rtl_cycles import Loop, Simulation, simulate
 from hwgen.rtl_timing import Timeline
 from hwgen.schedule import Port, Schedule
 
@@ -57,11 +57,11 @@ def sequence(design: Design, lengths: Sequence[int] = SEQUENCES) -> Data:
     A row has ``bars`` from cycle ``begin`` to before ``end``, of step ``step`` (from 0; None of what is for a whole
     sequence) of sequence ``sequence``.  Cycles count from the first beat that x accepts.
     """
-    traced = trace(design, lengths)
+    traced = simulate(design, lengths)
     rows = _Rows(traced, tuple(lengths))
     if isinstance(design, Schedule):
         rows.port(design.inputs[0])
-        rows.loop("", design, traced.loops[""], traced.edges["x"], traced.edges.get("y"))
+        rows.loop("", design, traced.loops[""], traced.ports["x"], traced.ports.get("y"))
         for port in design.outputs:
             rows.port(port)
     else:
@@ -73,7 +73,7 @@ def sequence(design: Design, lengths: Sequence[int] = SEQUENCES) -> Data:
     latency = {
         port.name: {"first": cycles[0] - traced.begin, "last": cycles[-1] - traced.begin}
         for port in design.outputs
-        for cycles in [traced.edges[port.name].moved.cycles]
+        for cycles in [traced.ports[port.name].moved.cycles]
     }
     end = max((bar["end"] for row in rows.found for bar in row["bars"]), default=0)
     return {"lengths": list(lengths), "cycles": end, "outputs": latency, "rows": rows.found}
@@ -82,18 +82,18 @@ def sequence(design: Design, lengths: Sequence[int] = SEQUENCES) -> Data:
 class _Rows:
     """Rows of the picture as they are found."""
 
-    def __init__(self, traced: Trace, lengths: tuple[int, ...]) -> None:
+    def __init__(self, traced: Simulation, lengths: tuple[int, ...]) -> None:
         self.traced, self.lengths = traced, lengths
         self.found: list[Data] = []
 
     def port(self, port: Port) -> None:
         """Beats of a port."""
         title = f"{port.name} {port.direction}"
-        self._add("port", title, "", self._spans(self.traced.edges[port.name], port.beats), port.per_step)
+        self._add("port", title, "", self._spans(self.traced.ports[port.name], port.beats), port.per_step)
 
     def node(self, node: Node) -> None:
         """What a node does, unless it only passes on."""
-        channels = self.traced.channels
+        channels = self.traced.streams
         if isinstance(node, ForkNode | NarrowNode | WidenNode):
             return
         if isinstance(node, CellNode):

@@ -43,8 +43,8 @@ def bottleneck(design: Design, units: list[Timing], usage: list[Data], exact: bo
     faster = _faster(design, slowest, units)
     sentences += _advice(faster, design.options.clock_mhz, cell, parts)
     sentences += [
-        f"{unit.name} ({unit.kind}) works once a sequence, {unit.cycles:,} cycles: it sets the rate of sequences of at most "
-        f"{count((unit.cycles - 1) // slowest.cycles, 'step')}."
+        f"{unit.name} ({unit.kind}) works once a sequence, {unit.cycles:,} cycles: it sets the rate of sequences of "
+        f"at most {count((unit.cycles - 1) // slowest.cycles, 'step')}."
         for unit in others
     ]
     binding = usage[0] if usage else None
