@@ -4,16 +4,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hwgen.events import Channel, Process, Series
 from hwgen.interleaving import Order
 from hwgen.rtl_timing import Timeline
 
 
-def cell_processes(times: Timeline, edges: Mapping[str, Channel], order: Order | None = None) -> Iterator[Process]:
+@dataclass(frozen=True)
+class Loop:
+    """What a recurrent layer does by itself: the last input tile of each time step, and the starts of its loop."""
+
+    times: Timeline
+    projected: Series = field(default_factory=Series)
+    frees: Series = field(default_factory=Series)
+
+    @property
+    def starts(self) -> list[int]:
+        """Cycles in which the first tile of each time step is shown."""
+        return [cycle - self.times.freed for cycle in self.frees.cycles]
+
+
+def cell_processes(loop: Loop, edges: Mapping[str, Channel], order: Order | None = None) -> Iterator[Process]:
     """A recurrent layer; ``order`` tells the contexts of interleaved sequences."""
-    design = times.design
+    times, design = loop.times, loop.times.design
     x, y = edges["x"], edges.get("y")
     if design.cell.reverse:
         turned = Channel()
@@ -23,7 +37,7 @@ def cell_processes(times: Timeline, edges: Mapping[str, Channel], order: Order |
             backward = Channel()
             yield from _reverse(backward, y)
             y = backward
-    frees, projected, sums_last = Series(), Series(), list[bool]()
+    frees, projected, sums_last = loop.frees, loop.projected, list[bool]()
     yield _input_product(times, x, frees, projected, sums_last)
     loads = []
     for port in design.inputs:

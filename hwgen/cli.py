@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import hwgen
-from hwgen.errors import HwgenError, ToolError, UnsupportedError
+from hwgen.errors import ConfigError, HwgenError, ToolError, UnsupportedError
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -48,6 +48,7 @@ def main() -> None:
     hwgen build model.onnx -o project        an HLS project for it
     hwgen verify project                     reference = integer model = simulations, in every code
     hwgen calibrate float.onnx --data x.npy -o model.onnx      quantizers for a float model
+    hwgen report project                     its page: dataflow, timelines, resources, certificates
     hwgen lower model.onnx -o lowered.onnx   the same integers as standard ONNX, for onnxruntime
     """  # noqa: D301 - click wants the character itself: it keeps lines as they are
 
@@ -180,8 +181,8 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
 @_json_option
 def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     """Generate a hardware project."""
+    from hwgen.console import print_build
     from hwgen.folding import Folding, read_foldings
-    from hwgen.report import print_build
 
     folding, outputs = options["folding"], options["outputs"]
     with _err.status("lowering and certifying"):
@@ -264,7 +265,7 @@ def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: An
 def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Compare the float64 reference, the integer model and the simulations; exit status 1 on any mismatch."""
     from hwgen import host
-    from hwgen.report import print_verification
+    from hwgen.console import print_verification
     from hwgen.verify import verify as run_verification
 
     opened = hwgen.open_project(project)
@@ -279,6 +280,22 @@ def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any
         raise SystemExit(1)
 
 
+@main.command(epilog="Example: hwgen report project --open")
+@click.argument("project", type=_PATH)
+@click.option("--open", "opening", is_flag=True, help="Show the page in the browser.")
+def report(project: Path, opening: bool) -> None:
+    """Make report.html and report.json of a project anew: one page, which works offline.
+
+    hwgen build, verify and synth do so as well.
+    """
+    from hwgen.project import write_report
+
+    page = write_report(hwgen.open_project(project)).resolve()
+    _out.print(escape(str(page)), soft_wrap=True)
+    if opening and click.launch(page.as_uri()):
+        raise ConfigError(f"--open: no browser could be started; open {page}")
+
+
 @main.command(epilog="Example: hwgen synth project --flow ecp5")
 @click.argument("project", type=_PATH)
 @click.option("--flow", default="xc7", show_default=True, help="xc7 or xcup (resources), ecp5 (placed as well).")
@@ -286,7 +303,7 @@ def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any
 @_json_option
 def synth(project: Path, flow: str, device: str, as_json: bool) -> None:
     """Synthesise the RTL with Yosys, and with nextpnr for ECP5; writes synth.json."""
-    from hwgen.report import print_synthesis
+    from hwgen.console import print_synthesis
     from hwgen.synth import synthesise
 
     opened = hwgen.open_project(project)

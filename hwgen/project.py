@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hwgen
-from hwgen import cost, dataflow, frontend, vectors
+from hwgen import cost, dataflow, frontend, report, vectors
 from hwgen.backends import hls, rtl
 from hwgen.backends.naming import comment, top_name
 from hwgen.dataflow import CellNode, Dataflow, Design
@@ -24,6 +24,7 @@ from hwgen.rtl_timing import Timeline, timeline
 
 MANIFEST = "hwgen.json"
 BACKENDS = ("hls", "rtl")
+RESULTS = ("verify.json", "synth.json")
 # Sequences in the vectors that a project ships with.
 _SHIPPED_SEQUENCES = 24
 _SHIPPED_SEED = 1
@@ -79,16 +80,16 @@ def render(design: Design, backends: tuple[str, ...]) -> dict[str, bytes]:
     )
     files = {
         "model.onnx": design.network.source,
-        "schedule.json": _json(design.to_dict()),
         "folding.json": _json(_folding(design)),
         "certificate.json": _json(dataflow.certificate(design)),
         "integer_model.json": dataflow.integer_json(design).encode(),
     }
+    facts = _facts(design, backends)
+    files["schedule.json"] = _json(facts)
     if "hls" in backends:
         files |= {f"hls/{path}": text.encode() for path, text in hls.generate(design, origin).items()}
         files |= {f"hls/vectors/{name}.txt": text.encode() for name, text in _shipped_vectors(design).items()}
     if "rtl" in backends:
-        files["schedule.json"] = _json({**design.to_dict(), "rtl": _rtl_facts(design)})
         files |= {f"rtl/{path}": text.encode() for path, text in rtl.generate(design, origin).items()}
         files |= {f"rtl/vectors/{name}.txt": text.encode() for name, text in _shipped_vectors(design).items()}
     options = design.options
@@ -108,11 +109,17 @@ def render(design: Design, backends: tuple[str, ...]) -> dict[str, bytes]:
         },
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
     }
-    return files | {MANIFEST: _json(manifest)}
+    # The report changes with every verification and synthesis.
+    return files | {MANIFEST: _json(manifest)} | report.files(design, backends, facts)
 
 
 def _folding(design: Design) -> dict[str, Any]:
     return design.foldings() if isinstance(design, Dataflow) else dict(design.folding.to_dict())
+
+
+def _facts(design: Design, backends: tuple[str, ...]) -> dict[str, Any]:
+    """What schedule.json says."""
+    return design.to_dict() | ({"rtl": _rtl_facts(design)} if "rtl" in backends else {})
 
 
 def _rtl_facts(design: Design) -> dict[str, Any]:
@@ -153,6 +160,34 @@ def open_project(path: str | Path) -> Project:
         return Project(path, design, tuple(manifest["backends"]))
     except (KeyError, TypeError) as error:
         raise ConfigError(f"{path / MANIFEST}: damaged ({error}); build the project again") from error
+
+
+def write_report(project: Project) -> Path:
+    """Make report.json and report.html anew, from the design and the last verification and synthesis; gives the page.
+
+    Raises ConfigError if verify.json or synth.json is damaged, or the project cannot be written.
+    """
+    facts = _facts(project.design, project.backends)
+    found = report.files(project.design, project.backends, facts, *(_results(project.path / name) for name in RESULTS))
+    try:
+        for name, data in found.items():
+            beside = project.path / f".{name}.new"
+            beside.write_bytes(data)
+            beside.replace(project.path / name)
+    except OSError as error:
+        raise ConfigError(f"{project.path}: the report cannot be written ({error.strerror})") from error
+    return project.path / report.PAGE
+
+
+def _results(path: Path) -> dict[str, Any] | None:
+    """What verify or synth found, if they ran."""
+    if not path.is_file():
+        return None
+    try:
+        data: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON ({error}); delete it, or run hwgen {path.stem} again") from error
+    return data
 
 
 def _shipped_vectors(design: Design) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hwgen import stream_cycles
-from hwgen.cell_cycles import cell_processes
+from hwgen.cell_cycles import Loop, cell_processes
 from hwgen.dataflow import (
     ArgmaxNode,
     BufferNode,
@@ -51,30 +51,41 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Simulation:
-    """A design that has run: channels by port and, of several nodes, by stream; who owns each process that waits."""
+    """A design that has run: channels by port and, of several nodes, by stream; who owns each process that waits.
+
+    ``loops`` are those of recurrent layers by node; that of a design of one layer is called "".
+    """
 
     ports: dict[str, Channel]
     streams: dict[str, Channel]
     owners: dict[Process, str]
+    loops: dict[str, Loop]
+
+    @property
+    def begin(self) -> int:
+        """Cycle of the first beat that x accepts: a wide one in front of narrower ones moves with its last part."""
+        return self.ports["x"].moved.cycles[0]
 
 
 def simulate(design: Design, lengths: Sequence[int], registers: Registers | None = None) -> Simulation:
     """Run sequences of so many steps back to back, with no stalls at the edges, until nothing moves any more."""
     registers = registers or registers_for(design.options.clock_mhz)
+    loops: dict[str, Loop] = {}
     if isinstance(design, Schedule):
         channels: dict[str, Channel] = {}
+        loops[""] = Loop(timeline(design, registers))
         edges = {port.name: Channel() for port in (*design.inputs, *design.outputs)}
         order = Order(tuple(lengths), design.options.interleave)
-        owners = dict.fromkeys(cell_processes(timeline(design, registers), edges, order), design.cell.name)
+        owners = dict.fromkeys(cell_processes(loops[""], edges, order), design.cell.name)
     else:
         channels = {stream.name: Channel() for stream in design.streams}
         edges = {edge.port.name: channels[edge.stream.name] for edge in (*design.input_edges, *design.output_edges)}
-        owners = {process: node.name for node in design.nodes for process in _node(node, channels, registers)}
+        owners = {process: node.name for node in design.nodes for process in _node(node, channels, registers, loops)}
         order = Order(tuple(lengths))
     owners |= {_source(edges[port.name], port, order): port.name for port in design.inputs}
     owners |= {_sink(edges[port.name]): port.name for port in design.outputs}
     run(owners)
-    return Simulation(edges, channels, owners)
+    return Simulation(edges, channels, owners, loops)
 
 
 def beats_of(port: Port, lengths: Sequence[int]) -> int:
@@ -84,13 +95,12 @@ def beats_of(port: Port, lengths: Sequence[int]) -> int:
 
 def predict(design: Design, lengths: Sequence[int], registers: Registers | None = None) -> Prediction:
     """Cycles of sequences of so many steps back to back, with no stalls at the edges."""
-    edges = simulate(design, lengths, registers).ports
+    simulation = simulate(design, lengths, registers)
+    edges, begin = simulation.ports, simulation.begin
     moved = {port: edges[port.name].moved.cycles for port in design.outputs}
     for port, cycles in moved.items():
         expected = beats_of(port, lengths)
         assert len(cycles) == expected, f"{port.name}: {len(cycles)} of {expected} beats leave the design"
-    # A wide beat in front of narrower ones moves with the last of its parts.
-    begin = edges["x"].moved.cycles[0]
     return Prediction({port.name: (cycles[0] - begin, cycles[-1] - begin) for port, cycles in moved.items()})
 
 
@@ -120,13 +130,16 @@ def _sink(channel: Channel) -> Process:
         beat += 1
 
 
-def _node(node: Node, channels: Mapping[str, Channel], registers: Registers) -> Iterator[Process]:
+def _node(
+    node: Node, channels: Mapping[str, Channel], registers: Registers, loops: dict[str, Loop]
+) -> Iterator[Process]:
     inputs = [channels[stream.name] for stream in node.inputs]
     outputs = [channels[stream.name] for stream in node.outputs]
     if isinstance(node, CellNode):
         ports = (*node.design.inputs, *node.design.outputs)
         edges = {port.name: channel for port, channel in zip(ports, (*inputs, *outputs), strict=True)}
-        yield from cell_processes(timeline(node.design, registers), edges)
+        loops[node.name] = Loop(timeline(node.design, registers))
+        yield from cell_processes(loops[node.name], edges)
     elif isinstance(node, DenseNode):
         yield from _dense(node, inputs[0], outputs[0])
     elif isinstance(node, MapNode):

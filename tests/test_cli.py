@@ -17,7 +17,7 @@ from rich.console import Console
 import hwgen
 from hwgen import cost
 from hwgen.cli import main
-from hwgen.report import print_schedule
+from hwgen.console import print_schedule
 
 VOWELS = str(EXAMPLE / "japanese_vowels.onnx")
 DEFAULT = str(MODELS / "default.onnx")

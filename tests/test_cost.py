@@ -18,7 +18,7 @@ from rich.console import Console
 import hwgen
 from benchmarks.synthesis import fit, networks, sweep
 from benchmarks.synthesis.designs import Point
-from hwgen import arrays, cost, counting, mapping, report, structure
+from hwgen import arrays, console, cost, counting, mapping, structure
 from hwgen.dataflow import BufferNode, CellNode, Dataflow, Node
 from hwgen.explore.space import space
 from hwgen.folding import Folding
@@ -174,7 +174,7 @@ def test_a_network_says_what_it_is_predicted_to_take(tmp_path: Path) -> None:
     facts = json.loads((project.path / "schedule.json").read_text())["rtl"]
     assert facts["predicted_resources"] == cost.predict(design).to_dict()
     out = Console(width=200, record=True, file=io.StringIO())
-    report.print_build(project.path, design, ("rtl",), out)
+    console.print_build(project.path, design, ("rtl",), out)
     assert f"RTL predicted to take {facts['predicted_resources']['lut']} of 53,200 LUT" in out.export_text()
 
 
