@@ -66,7 +66,7 @@ def parse(picture: str) -> ElementTree.Element:
 
 
 def test_a_single_layer_is_reported_as_scheduled(tmp_path: Path) -> None:
-    design = single(steps_per_second=500_000)
+    design = single()
     report = report_of(design, tmp_path)
     schedule = json.loads((tmp_path / "project" / "schedule.json").read_text())
     certificate = json.loads((tmp_path / "project" / "certificate.json").read_text())
@@ -186,7 +186,7 @@ def test_the_advice_for_a_network_holds(tmp_path: Path) -> None:
 
 
 def test_the_bottleneck_in_words(tmp_path: Path) -> None:
-    sentences = report_of(single(steps_per_second=500_000), tmp_path)["bottleneck"]["sentences"]
+    sentences = report_of(single(), tmp_path)["bottleneck"]["sentences"]
     assert sentences == [
         "A time step takes 139 cycles; the recurrence sets the rate.",
         "128 of them (92%) are tiles of the hidden product, PE 4 x SIMD 8 of its 128 x 32 weights a cycle; 11 are "
