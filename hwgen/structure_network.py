@@ -26,7 +26,7 @@ from hwgen.dataflow import (
 )
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.rtl_timing import timeline
-from hwgen.structure import streamed_product, structure
+from hwgen.structure import fifo, streamed_product, structure
 from hwgen.structure_steps import Lanes, argument, count_lanes
 
 
@@ -95,13 +95,6 @@ def _lanes(count: Count, builder: StepBuilder) -> None:
     if builder.indexed:
         count.counter(builder.groups)
     count_lanes(count, builder.instances(), Lanes(builder.lanes, builder.groups, argument))
-
-
-def fifo(count: Count, bits: Value, depth: Value) -> None:
-    """hwgen_stream_fifo: a memory that is read at once."""
-    count.lut["ram"] += choose(depth > 1, mapping.ram_luts(depth, bits), 0)
-    count.ff["word"] += choose(depth > 1, 0, bits)
-    count.counter(depth, depth, depth + 1)
 
 
 def fork(count: Count, outputs: int) -> None:

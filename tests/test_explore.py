@@ -99,7 +99,7 @@ def test_predictions_are_those_of_the_designs(name: str) -> None:
 
 
 @pytest.mark.parametrize("contexts", [1, 3, 8])
-def test_intervals_of_interleaved_sequences(contexts: int) -> None:
+def test_interleaved_sequences_are_predicted(contexts: int) -> None:
     model = frontend.load(MODELS / "default.onnx")
     where = space(hwgen.schedule(model, interleave=contexts))
     rows = points(where, 12, seed=contexts)
@@ -109,6 +109,9 @@ def test_intervals_of_interleaved_sequences(contexts: int) -> None:
         design = hwgen.schedule(model, folding=folding, interleave=contexts)
         short, long = (predict(design, [steps] * contexts).last for steps in (40, 90))
         assert abs((long - short) / (50 * contexts) - int(found.interval[place])) < 1
+        whole = cost.predict(design).whole
+        for kind in KINDS:
+            assert np.isclose(getattr(found.resources, kind)[place], getattr(whole, kind), rtol=1e-9), (kind, folding)
 
 
 def test_front_is_what_nothing_dominates() -> None:

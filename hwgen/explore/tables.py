@@ -105,6 +105,7 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
         back[0].registers.sums,
         ports,
         vectors,
+        design.inputs[0].id_bits,
     )
     parts = [
         _stacked([input_side(t, flow) for t in front], (len(front), 1)),
