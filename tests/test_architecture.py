@@ -60,6 +60,7 @@ LAYERS = (
     ("verify", "synth"),
     ("report",),
     ("inspection",),
+    ("explore",),
     ("api",),
     ("__init__",),
     ("cli",),
