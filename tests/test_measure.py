@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask.config
 import distributed
 import measuring
 import pytest
@@ -55,7 +56,10 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def scheduler(quick: None) -> Iterator[str]:
     """The address of a Dask scheduler of somebody else, with two workers that are processes."""
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    # A task whose workers died twice is given up; a worker that comes back late is waited for.
+    settings = {"distributed.scheduler.allowed-failures": 1, "distributed.deploy.lost-worker-timeout": "1h"}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
+    with dask.config.set(settings), distributed.LocalCluster(**options) as cluster:
         yield cluster.scheduler_address
 
 
@@ -149,7 +153,8 @@ def test_workers_that_are_killed_lose_nothing(scheduler: str, tmp_path: Path) ->
     assert [("error" in result, result["point"]["clock_mhz"]) for result in results] == [
         (False, 100), (False, 50), (False, 101), (True, 51), (False, 102),
     ]  # fmt: skip
-    assert calls().count("50") == 2 and calls().count("51") > 3
+    # A death counts for all that the worker had: that of 50 perhaps for 51 as well.  Two deaths, twice.
+    assert calls().count("50") >= 2 and calls().count("51") in (3, 4)
     assert results[3]["error"].startswith("every worker that had this point died")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -14,9 +15,12 @@ from hwgen.errors import ConfigError, ToolError, printable
 
 # Arguments of a task -> its result: plain data.
 Work = Callable[..., dict[str, Any]]
-# Dask gives a task up after it was on four workers that died.  It may have been near, not guilty: it gets a second try.
+# Dask gives a task up after some workers with it have died.  It may have been near, not guilty: it gets a second try.
 _SUBMISSIONS = 2
 _CONNECT_SECONDS = 30
+# Tasks take seconds to hours.
+_POLL_SECONDS = 0.1
+_REPAIR_SECONDS = 5.0
 
 
 def run(
@@ -34,37 +38,39 @@ def run(
     """
     dask = _dask()
     with contextlib.ExitStack() as stack:
-        if scheduler is None:
-            address = stack.enter_context(_processes(dask, workers, len(tasks)))
-        else:
-            address = scheduler
-        client = stack.enter_context(_client(dask, address, scheduler))
+        cluster = None if scheduler else stack.enter_context(_processes(dask, min(workers, len(tasks))))
+        address = scheduler or cluster.scheduler_address
+        client = stack.enter_context(_client(dask, address))
         if not client.nthreads():
-            notice(f"{scheduler} has no workers yet: waiting for the first")
-        # Arguments, the model's bytes among them, travel with each task: data that lies on one worker dies with it.
-        futures = {
-            client.submit(_in_scratch, work, arguments, key=f"hwgen-measure-{name}", pure=False, retries=0): name
-            for name, arguments in tasks.items()
-        }
-        submitted = dict.fromkeys(tasks, 1)
-        running = dask.as_completed(list(futures))
-        for future in running:
-            name = futures.pop(future)
-            if future.status == "finished":
-                yield name, future.result()
-                continue
-            if future.status != "error":
-                raise ToolError(f"Dask's scheduler at {address} was lost; start it and run again: what is done is kept")
-            error = future.exception()
-            if isinstance(error, dask.KilledWorker) and submitted[name] < _SUBMISSIONS:
-                submitted[name] += 1
-                again = client.submit(
-                    _in_scratch, work, tasks[name], key=f"hwgen-measure-{name}-{submitted[name]}", pure=False
-                )
-                futures[again] = name
-                running.add(again)
-            else:
-                yield name, {"error": _explained(dask, error)}
+            notice(f"{address} has no workers yet: waiting for the first")
+
+        def submit(name: str, number: int) -> Any:
+            # Arguments, the model's bytes among them, travel with each task: data that lies on a worker dies with it.
+            key = f"hwgen-measure-{number}-{name}"
+            return client.submit(_in_scratch, work, tasks[name], key=key, pure=False)
+
+        futures = {name: submit(name, 1) for name in tasks}
+        submissions = dict.fromkeys(tasks, 1)
+        repaired = time.monotonic()
+        while futures:
+            for name in [name for name, future in futures.items() if future.status != "pending"]:
+                future = futures.pop(name)
+                result = _result(dask, future, address)
+                # What nobody waits for is not computed again when the worker that has it dies.
+                future.release()
+                if result is None and submissions[name] < _SUBMISSIONS:
+                    submissions[name] += 1
+                    futures[name] = submit(name, submissions[name])
+                else:
+                    yield name, result or {"error": _DEATHS}
+            if cluster is not None and time.monotonic() > repaired + _REPAIR_SECONDS:
+                # Starts what is missing of this many workers.
+                cluster.scale(min(workers, len(tasks)))
+                repaired = time.monotonic()
+            time.sleep(_POLL_SECONDS)
+
+
+_DEATHS = "every worker that had this point died, perhaps for want of memory; see the logs of the workers"
 
 
 def _in_scratch(work: Work, arguments: tuple[Any, ...]) -> dict[str, Any]:
@@ -74,12 +80,22 @@ def _in_scratch(work: Work, arguments: tuple[Any, ...]) -> dict[str, Any]:
     return work(*arguments, get_worker().local_directory)
 
 
-def _explained(dask: ModuleType, error: BaseException) -> str:
-    if isinstance(error, dask.KilledWorker):
-        return "every worker that had this point died, perhaps for want of memory; see the logs of the workers"
-    if isinstance(error, ImportError):
-        return f"the worker lacks a package ({error}); install on the workers: pip install 'hwgen[sim,synth,explore]'"
-    return f"{type(error).__name__}: {error}"
+def _result(dask: ModuleType, future: Any, address: str) -> dict[str, Any] | None:
+    """What a task gave that is over; None if the workers that had it died."""
+    try:
+        result: dict[str, Any] = future.result()
+        return result
+    except dask.KilledWorker:
+        return None
+    except (dask.CancelledError, OSError) as error:
+        raise ToolError(
+            f"Dask's scheduler at {address} was lost; start it and run again: what is measured is kept"
+        ) from error
+    except ImportError as error:
+        text = f"a worker lacks a package ({error}); install there: pip install 'hwgen[sim,synth,explore]'"
+        return {"error": text}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def _dask() -> ModuleType:
@@ -90,16 +106,26 @@ def _dask() -> ModuleType:
     return distributed
 
 
+def _configuration() -> ModuleType:
+    import dask.config
+
+    return dask.config
+
+
 @contextlib.contextmanager
-def _processes(dask: ModuleType, workers: int, tasks: int) -> Iterator[str]:
-    """A scheduler in this process with workers of one thread in processes of their own."""
-    with tempfile.TemporaryDirectory(prefix="hwgen-dask-", ignore_cleanup_errors=True) as folder:
+def _processes(dask: ModuleType, workers: int) -> Iterator[Any]:
+    """A Dask cluster: a scheduler in this process, workers of one thread in processes of their own."""
+    # By default a worker that takes longer than 15 s to come back is not waited for.
+    patience = _configuration().set({"distributed.deploy.lost-worker-timeout": "1h"})
+    with patience, tempfile.TemporaryDirectory(prefix="hwgen-dask-", ignore_cleanup_errors=True) as folder:
         try:
             cluster = dask.LocalCluster(
-                n_workers=min(workers, tasks),
+                n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,
+                # Dask's page for browsers is off; what is left of its server must not take the usual port.
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
                 local_directory=folder,
                 # Synthesis is another process, whose memory Dask does not see.
                 memory_limit=0,
@@ -107,20 +133,20 @@ def _processes(dask: ModuleType, workers: int, tasks: int) -> Iterator[str]:
             )
         except (OSError, RuntimeError) as error:
             raise ToolError(
-                f"Dask could not start {workers} worker processes ({error}); a script that calls measure must do so "
+                f"Dask could not start {workers} worker processes ({error}); a script that measures must do so "
                 'below: if __name__ == "__main__"'
             ) from error
         with cluster:
-            yield cluster.scheduler_address
+            yield cluster
 
 
 @contextlib.contextmanager
-def _client(dask: ModuleType, address: str, scheduler: str | None) -> Iterator[Any]:
+def _client(dask: ModuleType, address: str) -> Iterator[Any]:
     try:
         client = dask.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"--scheduler {printable(str(scheduler))}: no Dask scheduler answers there; the form is tcp://HOST:8786"
+            f"--scheduler {printable(address)}: no Dask scheduler answers there; the form is tcp://HOST:8786"
         ) from error
     with client:
         yield client
