@@ -88,8 +88,10 @@
     limits(x, across, y, up, right, bottom);
     front(points, x, y, across, up);
     const shade = colouring(points);
-    const order = [...points].sort((a, b) => a.chosen - b.chosen);
-    for (const p of order) mark(p, x, y, across, up, shade);
+    // Of points on top of each other, those that fit and the chosen one are above.
+    const order = [...points].sort((a, b) => a.chosen - b.chosen || a.fits - b.fits);
+    for (const p of order) dot(p, x, y, across, up, shade, points.length > 120 ? 4.5 : 6);
+    for (const p of order) found(p, x, y, across, up);
     legend(shade);
     if (active && points.includes(active)) show(active); else hide();
   }
@@ -127,21 +129,25 @@
 
   const measured = (p, axis) => (p.found && p.found[axis.name] !== undefined ? p.found[axis.name] : null);
 
-  function mark(p, x, y, across, up, shade) {
+  // Where synthesis found a point, and how far that is from where it was predicted.
+  function found(p, x, y, across, up) {
     const [px, py] = [across.place(p[x.name]), up.place(p[y.name])];
     const [mx, my] = [x, y].map((axis) => measured(p, axis));
-    if (mx !== null || my !== null) {
-      const [qx, qy] = [mx === null ? px : across.place(mx), my === null ? py : up.place(my)];
-      add(chart, "line", { x1: px, y1: py, x2: qx, y2: qy, class: "deviation" });
-      add(chart, "path", { d: `M${qx - 5} ${qy - 5}l10 10m0 -10l-10 10`, class: "measured" });
-    }
-    if (p.chosen) add(chart, "circle", { cx: px, cy: py, r: 12, class: "chosen" });
+    if (mx === null && my === null) return;
+    const [qx, qy] = [mx === null ? px : across.place(mx), my === null ? py : up.place(my)];
+    add(chart, "line", { x1: px, y1: py, x2: qx, y2: qy, class: "deviation" });
+    for (const kind of ["measured halo", "measured"]) add(chart, "path", { d: `M${qx - 4.5} ${qy - 4.5}l9 9m0 -9l-9 9`, class: kind });
+  }
+
+  function dot(p, x, y, across, up, shade, r) {
+    const [cx, cy] = [across.place(p[x.name]), up.place(p[y.name])];
+    if (p.chosen) add(chart, "circle", { cx, cy, r: r + 6, class: "chosen" });
     const label = `${p.title}: ${format(p[x.name])} ${x.short}, ${format(p[y.name])} ${y.short}`;
-    const dot = add(chart, "circle", { cx: px, cy: py, r: 6, tabindex: 0, role: "img", "aria-label": label, "data-point": p.number });
-    dot.setAttribute("class", p.fits ? "point" : "point unfit");
-    if (shade) dot.style.fill = shade.of(p);
-    for (const event of ["mouseenter", "focus", "click"]) dot.addEventListener(event, () => show(p));
-    for (const event of ["mouseleave", "blur"]) dot.addEventListener(event, hide);
+    const shape = add(chart, "circle", { cx, cy, r, tabindex: 0, role: "img", "aria-label": label, "data-point": p.number });
+    shape.setAttribute("class", p.fits ? "point" : "point unfit");
+    if (shade) shape.style.setProperty("--shade", shade.of(p));
+    for (const event of ["mouseenter", "focus", "click"]) shape.addEventListener(event, () => show(p));
+    for (const event of ["mouseleave", "blur"]) shape.addEventListener(event, hide);
   }
 
   // --- Colours

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pareto.html: the points of an exploration as one page, which works offline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from hwgen import resources
+
+Data = Mapping[str, Any]
+PAGE = "pareto.html"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A number that points have: what it is called in full and in a table, and which of two is better."""
+
+    name: str
+    label: str
+    short: str
+    better: str = "low"
+
+
+AXES = (
+    Axis("latency_us", "Latency of a sequence, µs", "µs"),
+    Axis("steps_per_second", "Throughput, time steps/s", "steps/s", "high"),
+    Axis("cycles", "Cycles a time step", "cycles"),
+    Axis("lut", "LUT", "LUT"),
+    Axis("ff", "Flip-flops", "FF"),
+    Axis("dsp", "DSP slices", "DSP"),
+    Axis("bram", "Block RAM, 36 kbit", "BRAM"),
+    Axis("accuracy", "Accuracy", "accuracy", "high"),
+)
+_RESOURCES = ("lut", "ff", "dsp", "bram")
+_FIRST = {"x": "lut", "y": "steps_per_second", "colour": "latency_us"}
+_LINES = 10
+
+
+def render(points: Sequence[Data], meta: Data) -> str:
+    """The page of points, as plain data, with what they have in common.
+
+    A point has ``folding``, ``interleave``, ``model``, ``cycles`` a time step, ``latency_cycles``,
+    ``steps_per_second``, ``lut``, ``ff``, ``dsp``, ``bram``, ``fits``, ``chosen``; ``measured``, what ``measure``
+    returned for it, or None; ``accuracy`` or None; and perhaps ``error``, in which LUTs and flip-flops are known.
+    ``meta`` has ``model``, ``target``, ``limits`` of its resources, ``clock_mhz``, how many ``points`` were predicted
+    in how many ``seconds``, and perhaps the ``correction`` of predictions by measured points.
+    """
+    rows = [_point(number, point, meta) for number, point in enumerate(points)]
+    axes = [axis for axis in AXES if any(row[axis.name] is not None for row in rows)]
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    script = {
+        "axes": [
+            {"name": a.name, "label": a.label, "short": a.short, "better": a.better, "limit": meta["limits"].get(a.name)}
+            for a in axes
+        ],
+        "points": rows,
+    }
+    chosen = next((row for row in rows if row["chosen"]), None)
+    columns = _columns(rows, models)
+    return (
+        _environment()
+        .get_template("pareto.html.jinja")
+        .render(
+            model=meta["model"],
+            facts=_facts(rows, meta),
+            cards=_cards(chosen, rows, meta),
+            correction=_correction(meta.get("correction")),
+            options=[(axis.name, axis.label) for axis in axes],
+            models=models if len(models) > 1 else [],
+            first=_FIRST,
+            columns=columns,
+            rows=[_cells(row, columns, meta) for row in rows],
+            data=embedded(script),
+        )
+    )
+
+
+def embedded(data: Any) -> Markup:
+    """JSON that is safe inside a script element, whatever strings it holds."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _environment() -> jinja2.Environment:
+    folder = resources.templates() / "report"
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(folder)),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    for name in ("style.css", "pareto.css", "pareto.js"):
+        found.globals[name.replace(".", "_")] = Markup((folder / name).read_text("utf-8"))
+    return found
+
+
+def lines(folding: Data) -> list[str]:
+    """A folding for people: PE x SIMD of every product, a line for each node.
+
+    >>> lines({"lstm": {"input": {"pe": 1, "simd": 2}, "hidden": {"pe": 4, "simd": 5}}, "head": {"pe": 1, "simd": 8}})
+    ['lstm: input 1 × 2, hidden 4 × 5', 'head: 1 × 8']
+    """
+    if _is_folds(folding):
+        return [_folds(folding)]
+    return [f"{name}: {_folds(entry)}" for name, entry in folding.items()] or ["nothing is folded"]
+
+
+def _is_folds(entry: Data) -> bool:
+    return "pe" in entry or any(isinstance(fold, Mapping) and "pe" in fold for fold in entry.values())
+
+
+def _folds(entry: Data) -> str:
+    if "pe" in entry:
+        return f"{entry['pe']} × {entry['simd']}"
+    return ", ".join(f"{name} {fold['pe']} × {fold['simd']}" for name, fold in entry.items())
+
+
+def _short(folding: Data) -> str:
+    """A folding in a cell of a table: products in their order."""
+    nodes = [folding] if _is_folds(folding) else list(folding.values())
+    found = [[node] if "pe" in node else list(node.values()) for node in nodes]
+    return " | ".join(" ".join(f"{fold['pe']}×{fold['simd']}" for fold in products) for products in found)
+
+
+def _point(number: int, point: Data, meta: Data) -> dict[str, Any]:
+    """A point as the script has it; ``found`` is what was measured, by the name of an axis."""
+    measured = point.get("measured")
+    failed = measured is not None and "error" in measured
+    found = None if measured is None or failed else {kind: measured["measured"][kind] for kind in _RESOURCES}
+    margin = point.get("error") or {}
+    folded = lines(point["folding"])
+    notes = []
+    if failed:
+        notes.append(f"measuring failed: {measured['error'].splitlines()[0]}")
+    elif measured is not None:
+        notes.append(_verified(measured))
+    if not point["fits"]:
+        notes.append("does not fit the device")
+    row = {
+        "number": number,
+        "title": f"design {number + 1}" + (f" of {point['model']}" if point["model"] != meta["model"] else ""),
+        "lines": folded[:_LINES] + ([f"and {len(folded) - _LINES} more"] if len(folded) > _LINES else []),
+        "short": _short(point["folding"]),
+        "latency_us": point["latency_cycles"] / meta["clock_mhz"],
+        "found": found,
+        "failed": failed,
+        "margin": bool(margin),
+        "notes": notes,
+    }
+    names = ("model", "interleave", "cycles", "latency_cycles", "steps_per_second", *_RESOURCES, "fits", "chosen")
+    row |= {name: point[name] for name in names}
+    row["accuracy"] = point.get("accuracy")
+    row["facts"] = list(_box_rows(row, margin))
+    return row
+
+
+def _verified(measured: Data) -> str:
+    wrong, timed = measured["mismatches"], measured["cycles"]["predicted"] == measured["cycles"]["simulated"]
+    text = f"simulated: {measured['codes']:,} codes, {wrong:,} mismatches, cycles "
+    text += "as predicted" if timed else "NOT as predicted"
+    return text + (f"; placed at {measured['fmax_mhz']:g} MHz" if "fmax_mhz" in measured else "")
+
+
+def _box_rows(row: Data, margin: Data) -> Iterator[list[str]]:
+    """Rows of the box beside a point: name, predicted, and measured with the error, or the margin."""
+    found = row["found"]
+    blank = ["", ""] if found else [""]
+    yield ["steps/s", f"{row['steps_per_second']:,.0f}", *blank]
+    yield ["cycles a step", f"{row['cycles']:,}", *blank]
+    yield ["latency", f"{row['latency_us']:,.4g} µs", *blank]
+    if row["interleave"] > 1:
+        yield ["interleaved", f"{row['interleave']}", *blank]
+    if row["accuracy"] is not None:
+        yield ["accuracy", f"{row['accuracy']:.4g}", *blank]
+    for kind in _RESOURCES:
+        predicted = row[kind]
+        if found:
+            beside = [_number(found[kind]), _error(predicted, found[kind])]
+        else:
+            beside = [f"± {margin[kind]:.1%}" if margin.get(kind) is not None else ""]
+        yield [_short_name(kind), _number(predicted), *beside]
+
+
+def _error(predicted: float, measured: float) -> str:
+    if predicted == measured:
+        return "exact"
+    return f"{predicted / measured - 1:+.1%}" if measured else "-"
+
+
+def _short_name(kind: str) -> str:
+    return next(axis.short for axis in AXES if axis.name == kind)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.10g}"
+
+
+def _facts(rows: Sequence[Data], meta: Data) -> list[tuple[str, str]]:
+    measured = sum(row["found"] is not None for row in rows)
+    facts = [
+        ("target", meta["target"]),
+        ("clock", f"{meta['clock_mhz']:g} MHz"),
+        ("predicted", f"{meta['points']:,} points in {meta['seconds']:.1f} s"),
+        ("shown", f"{len(rows):,} points"),
+        ("measured", f"{measured:,}"),
+    ]
+    failed = sum(row["failed"] for row in rows)
+    return facts + ([("failed to be measured", f"{failed:,}")] if failed else [])
+
+
+def _cards(chosen: Data | None, rows: Sequence[Data], meta: Data) -> list[tuple[str, str, str]]:
+    """Value, unit and what it is; of the chosen design, or of the fastest that fits the device."""
+    fitting = [row for row in rows if row["fits"]]
+    shown = chosen or max(fitting, key=lambda row: row["steps_per_second"], default=None)
+    if shown is None:
+        return [("0", "points fit the device", f"of {len(rows):,}: choose a larger one, or fewer bits")]
+    what = "the chosen design" if chosen else "the fastest that fits"
+    shares = {kind: shown[kind] / limit for kind, limit in meta["limits"].items() if limit}
+    most = max(shares, key=lambda kind: shares[kind])
+    return [
+        (f"{shown['steps_per_second']:,.0f}", "steps/s", f"{what}, design {shown['number'] + 1}: {shown['short']}"),
+        (f"{shown['latency_us']:,.4g}", "µs", f"latency of a sequence, {shown['latency_cycles']:,} cycles"),
+        (
+            f"{shares[most]:.1%}",
+            f"of the {_short_name(most)}s",
+            f"{_number(shown[most])} of {meta['limits'][most]:,}: the most of any resource",
+        ),
+        (f"{len(fitting):,}", "points fit the device", f"of {len(rows):,} on the front"),
+    ]
+
+
+def _correction(data: Data | None) -> list[str]:
+    """Sentences about how well the predictions hold."""
+    if not data or not data["points"]:
+        return []
+    parts = []
+    for kind in ("lut", "ff"):
+        spread, before = data["spread"][kind], data["before"][kind]
+        if spread is not None:
+            parts.append(
+                f"{_short_name(kind)}: corrected by a factor of {data['factors'][kind]:.3f}; error of points that the "
+                f"factor has not seen: median {spread['median']:.1%}, 90 % within {spread['p90']:.1%} "
+                f"(without it {before['median']:.1%} and {before['p90']:.1%})."
+            )
+    wrong = len(data["miscounted"])
+    parts.append(
+        f"DSP and BRAM: as predicted in {data['points'] - wrong:,} of the {data['points']:,} measured points."
+    )
+    return parts
+
+
+def _columns(rows: Sequence[Data], models: Sequence[str]) -> list[tuple[str, str]]:
+    """Name and heading of the columns of the table that say something."""
+    columns = [("number", "design")] + ([("model", "model")] if len(models) > 1 else []) + [("short", "PE × SIMD")]
+    columns += [("interleave", "sequences")] if any(row["interleave"] > 1 for row in rows) else []
+    columns += [(axis.name, axis.short) for axis in AXES if any(row[axis.name] is not None for row in rows)]
+    measured = any(row["found"] or row["failed"] for row in rows)
+    return columns + ([("found lut", "LUT measured"), ("found ff", "FF measured")] if measured else [])
+
+
+def _cells(row: Data, columns: Sequence[tuple[str, str]], meta: Data) -> dict[str, Any]:
+    """A row of the table: text, small text behind it, value to sort by, class."""
+    cells = []
+    for name, _ in columns:
+        small, kind = "", "number"
+        value: Any = row.get(name)
+        if name.startswith("found "):
+            resource = name.removeprefix("found ")
+            value = row["found"][resource] if row["found"] else None
+            small = _error(row[resource], value) if value is not None else "failed" if row["failed"] else ""
+        over = name in _RESOURCES and value > meta["limits"].get(name, value)
+        text = "" if value is None else _number(round(value, 2 if name == "latency_us" else 4)) if _real(value) else value
+        if name == "steps_per_second":
+            text = f"{value:,.0f}"
+        if name == "number":
+            value, text = row["number"] + 1, str(row["number"] + 1)
+        if name in ("short", "model"):
+            kind = ""
+        cells.append((text, small, "" if value is None else value, f"{kind} bad".strip() if over else kind))
+    return {"number": row["number"], "chosen": row["chosen"], "cells": cells}
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, int | float)
