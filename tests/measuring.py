@@ -54,5 +54,5 @@ def quick(model: bytes, name: str, point: Mapping[str, Any], *rest: Any) -> dict
         os.kill(os.getpid(), signal.SIGKILL)
     while clock == 52 and not log().with_name("go").exists():
         time.sleep(0.05)
-    real.verify, real.synthesise = simulated, synthesised  # type: ignore[assignment]
+    vars(real).update(verify=simulated, synthesise=synthesised)
     return measure_point(model, name, point, *rest)

@@ -49,8 +49,8 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Also for worker processes, which are started in the test.
     monkeypatch.setenv(measuring.LOG, str(tmp_path / "log"))
     monkeypatch.setattr(point_module, "measure_point", measuring.quick)
-    monkeypatch.setattr(point_module, "verify", point_module.verify)
-    monkeypatch.setattr(point_module, "synthesise", point_module.synthesise)
+    monkeypatch.setattr(point_module, "verify", vars(point_module)["verify"])
+    monkeypatch.setattr(point_module, "synthesise", vars(point_module)["synthesise"])
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_an_interrupt_leaves_what_is_done(tmp_path: Path) -> None:
 
 def test_a_tiny_design_is_really_measured_on_a_worker(tmp_path: Path) -> None:
     """Nothing is left out: Verilator and Yosys run in a process of a local cluster."""
-    design = {"folding": hwgen.Folding(2, 4, 4, 6).to_dict(), "target": "xc7a35t", "clock_mhz": 100}
+    design: dict[str, Any] = {"folding": hwgen.Folding(2, 4, 4, 6).to_dict(), "target": "xc7a35t", "clock_mhz": 100}
     (result,) = measure(TINY, [design], tmp_path)
     assert result["passed"] and result["mismatches"] == 0 and result["codes"] > 100
     assert result["cycles"]["predicted"] == result["cycles"]["simulated"] and result["cycles"]["predicted"]["y"]
@@ -247,10 +247,11 @@ def test_without_dask_the_message_says_how_to_get_it(tmp_path: Path, monkeypatch
 
 def test_a_worker_of_another_version_says_so(tmp_path: Path) -> None:
     result = point_module.measure_point(MODEL.read_bytes(), "m", {}, "xc7", "9.9")
-    assert result == {"error": f"the worker has hwgen {hwgen.__version__}, the exploration 9.9: install the same on both"}
+    assert result == {
+        "error": f"the worker has hwgen {hwgen.__version__}, the exploration 9.9: install the same on both"
+    }
 
 
 def test_measuring_is_not_imported_with_the_core() -> None:
     code = "import sys, hwgen, hwgen.cli, hwgen.explore.measure; print('distributed' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
-

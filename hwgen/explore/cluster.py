@@ -38,8 +38,11 @@ def run(
     """
     dask = _dask()
     with contextlib.ExitStack() as stack:
-        cluster = None if scheduler else stack.enter_context(_processes(dask, min(workers, len(tasks))))
-        address = scheduler or cluster.scheduler_address
+        cluster: Any = None
+        address = scheduler
+        if address is None:
+            cluster = stack.enter_context(_processes(dask, min(workers, len(tasks))))
+            address = str(cluster.scheduler_address)
         client = stack.enter_context(_client(dask, address))
         if not client.nthreads():
             notice(f"{address} has no workers yet: waiting for the first")

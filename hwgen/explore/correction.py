@@ -92,8 +92,7 @@ def _factor(values: Sequence[tuple[float, float]]) -> float:
 
 def _spread(values: Sequence[tuple[float, float]], factors: Sequence[float]) -> Spread | None:
     errors = sorted(
-        abs(factor * predicted / measured - 1)
-        for factor, (predicted, measured) in zip(factors, values, strict=True)
+        abs(factor * predicted / measured - 1) for factor, (predicted, measured) in zip(factors, values, strict=True)
     )
     if not errors:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import jinja2
@@ -39,7 +39,9 @@ AXES = (
 )
 _RESOURCES = ("lut", "ff", "dsp", "bram")
 _FIRST = {"x": "lut", "y": "steps_per_second", "colour": "latency_us"}
+# Lines of a folding in the box beside a point.
 _LINES = 10
+_DECIMALS = {"latency_us": 2, "steps_per_second": 0}
 
 
 def render(points: Sequence[Data], meta: Data) -> str:
@@ -55,10 +57,7 @@ def render(points: Sequence[Data], meta: Data) -> str:
     axes = [axis for axis in AXES if any(row[axis.name] is not None for row in rows)]
     models = list(dict.fromkeys(row["model"] for row in rows))
     script = {
-        "axes": [
-            {"name": a.name, "label": a.label, "short": a.short, "better": a.better, "limit": meta["limits"].get(a.name)}
-            for a in axes
-        ],
+        "axes": [asdict(axis) | {"limit": meta["limits"].get(axis.name)} for axis in axes],
         "points": rows,
     }
     chosen = next((row for row in rows if row["chosen"]), None)
@@ -108,41 +107,43 @@ def lines(folding: Data) -> list[str]:
     """A folding for people: PE x SIMD of every product, a line for each node.
 
     >>> lines({"lstm": {"input": {"pe": 1, "simd": 2}, "hidden": {"pe": 4, "simd": 5}}, "head": {"pe": 1, "simd": 8}})
-    ['lstm: input 1 × 2, hidden 4 × 5', 'head: 1 × 8']
+    ['lstm: input 1 x 2, hidden 4 x 5', 'head: 1 x 8']
     """
-    if _is_folds(folding):
+    if _is_layer(folding):
         return [_folds(folding)]
     return [f"{name}: {_folds(entry)}" for name, entry in folding.items()] or ["nothing is folded"]
 
 
-def _is_folds(entry: Data) -> bool:
-    return "pe" in entry or any(isinstance(fold, Mapping) and "pe" in fold for fold in entry.values())
+def _is_layer(folding: Data) -> bool:
+    """Whether it is the folding of one recurrent layer, not one of nodes by their names."""
+    return set(folding) == {"input", "hidden"} and all("pe" in fold for fold in folding.values())
 
 
 def _folds(entry: Data) -> str:
     if "pe" in entry:
-        return f"{entry['pe']} × {entry['simd']}"
-    return ", ".join(f"{name} {fold['pe']} × {fold['simd']}" for name, fold in entry.items())
+        return f"{entry['pe']} x {entry['simd']}"
+    return ", ".join(f"{name} {fold['pe']} x {fold['simd']}" for name, fold in entry.items())
 
 
 def _short(folding: Data) -> str:
     """A folding in a cell of a table: products in their order."""
-    nodes = [folding] if _is_folds(folding) else list(folding.values())
+    nodes = [folding] if _is_layer(folding) else list(folding.values())
     found = [[node] if "pe" in node else list(node.values()) for node in nodes]
-    return " | ".join(" ".join(f"{fold['pe']}×{fold['simd']}" for fold in products) for products in found)
+    return " | ".join(" ".join(f"{fold['pe']}x{fold['simd']}" for fold in products) for products in found)
 
 
 def _point(number: int, point: Data, meta: Data) -> dict[str, Any]:
     """A point as the script has it; ``found`` is what was measured, by the name of an axis."""
     measured = point.get("measured")
     failed = measured is not None and "error" in measured
-    found = None if measured is None or failed else {kind: measured["measured"][kind] for kind in _RESOURCES}
+    found = None
     margin = point.get("error") or {}
     folded = lines(point["folding"])
     notes = []
-    if failed:
+    if measured is not None and failed:
         notes.append(f"measuring failed: {measured['error'].splitlines()[0]}")
     elif measured is not None:
+        found = {kind: measured["measured"][kind] for kind in _RESOURCES}
         notes.append(_verified(measured))
     if not point["fits"]:
         notes.append("does not fit the device")
@@ -253,15 +254,13 @@ def _correction(data: Data | None) -> list[str]:
                 f"(without it {before['median']:.1%} and {before['p90']:.1%})."
             )
     wrong = len(data["miscounted"])
-    parts.append(
-        f"DSP and BRAM: as predicted in {data['points'] - wrong:,} of the {data['points']:,} measured points."
-    )
+    parts.append(f"DSP and BRAM: as predicted in {data['points'] - wrong:,} of the {data['points']:,} measured points.")
     return parts
 
 
 def _columns(rows: Sequence[Data], models: Sequence[str]) -> list[tuple[str, str]]:
     """Name and heading of the columns of the table that say something."""
-    columns = [("number", "design")] + ([("model", "model")] if len(models) > 1 else []) + [("short", "PE × SIMD")]
+    columns = [("number", "design")] + ([("model", "model")] if len(models) > 1 else []) + [("short", "PE x SIMD")]
     columns += [("interleave", "sequences")] if any(row["interleave"] > 1 for row in rows) else []
     columns += [(axis.name, axis.short) for axis in AXES if any(row[axis.name] is not None for row in rows)]
     measured = any(row["found"] or row["failed"] for row in rows)
@@ -272,23 +271,22 @@ def _cells(row: Data, columns: Sequence[tuple[str, str]], meta: Data) -> dict[st
     """A row of the table: text, small text behind it, value to sort by, class."""
     cells = []
     for name, _ in columns:
-        small, kind = "", "number"
         value: Any = row.get(name)
+        small, kind = "", "" if name in ("short", "model") else "number"
         if name.startswith("found "):
             resource = name.removeprefix("found ")
             value = row["found"][resource] if row["found"] else None
-            small = _error(row[resource], value) if value is not None else "failed" if row["failed"] else ""
-        over = name in _RESOURCES and value > meta["limits"].get(name, value)
-        text = "" if value is None else _number(round(value, 2 if name == "latency_us" else 4)) if _real(value) else value
-        if name == "steps_per_second":
-            text = f"{value:,.0f}"
-        if name == "number":
-            value, text = row["number"] + 1, str(row["number"] + 1)
-        if name in ("short", "model"):
-            kind = ""
-        cells.append((text, small, "" if value is None else value, f"{kind} bad".strip() if over else kind))
+            small = _error(row[resource], value) if row["found"] else "failed" if row["failed"] else ""
+        elif name == "number":
+            value += 1
+        elif name in _RESOURCES and value > meta["limits"].get(name, value):
+            kind += " bad"
+        cells.append((_text(name, value), small, "" if value is None else value, kind))
     return {"number": row["number"], "chosen": row["chosen"], "cells": cells}
 
 
-def _real(value: Any) -> bool:
-    return isinstance(value, int | float)
+def _text(name: str, value: Any) -> str:
+    """A value in a cell."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return _number(round(value, _DECIMALS.get(name, 4)))

@@ -91,7 +91,7 @@
     // Of points on top of each other, those that fit and the chosen one are above.
     const order = [...points].sort((a, b) => a.chosen - b.chosen || a.fits - b.fits);
     for (const p of order) dot(p, x, y, across, up, shade, points.length > 120 ? 4.5 : 6);
-    for (const p of order) found(p, x, y, across, up);
+    for (const p of points) found(p, x, y, across, up);
     legend(shade);
     if (active && points.includes(active)) show(active); else hide();
   }
@@ -147,6 +147,7 @@
     shape.setAttribute("class", p.fits ? "point" : "point unfit");
     if (shade) shape.style.setProperty("--shade", shade.of(p));
     for (const event of ["mouseenter", "focus", "click"]) shape.addEventListener(event, () => show(p));
+    shape.addEventListener("click", () => reveal(get(`row-${p.number}`)));
     for (const event of ["mouseleave", "blur"]) shape.addEventListener(event, hide);
   }
 
@@ -233,6 +234,12 @@
   }
 
   // --- The table
+
+  // Scrolls the table alone, not the page.
+  function reveal(line) {
+    const table = get("points");
+    table.parentNode.scrollTop = line.offsetTop - table.tHead.offsetHeight - 60;
+  }
 
   function sort(heading, index) {
     const body = get("points").tBodies[0];
