@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: demo test test-long lint bench clean tools
+.PHONY: demo test test-long lint bench exactness clean tools
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -53,6 +53,10 @@ lint: $(VENV)/dev
 # make bench   ratios and rates, measured in one run
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/run.py
+
+# make exactness   the long table: every row through every level; hours, and goes on where it was stopped
+exactness: $(VENV)/dev
+	$(BIN)/python benchmarks/exactness.py --jobs $(WORKERS)
 
 clean:
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache

@@ -154,7 +154,12 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
 @click.option("--clock", default=100.0, show_default=True, metavar="MHZ", help="Clock frequency.")
 @click.option("--folding", type=_PATH, metavar="F.json", help="PE and SIMD, as in a project's folding.json.")
 @click.option("--steps-per-second", type=float, metavar="N", help="Choose the smallest folding that reaches this rate.")
-@click.option("--max-length", type=int, metavar="T", help="Longest sequence of a reversed layer (default 512).")
+@click.option(
+    "--max-length",
+    type=int,
+    metavar="T",
+    help="Longest sequence where one is stored whole, as by reversed layers (default 512).",
+)
 @click.option("--streaming", is_flag=True, help="Keep the state across sequences, for endless streams.")
 @click.option(
     "--outputs",

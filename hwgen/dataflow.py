@@ -168,9 +168,13 @@ class WidenNode(Node):
 
 @dataclass(frozen=True)
 class BufferNode(Node):
-    """A FIFO of ``depth`` beats: what a path holds while another one, from the same source, stores whole sequences."""
+    """A FIFO of ``depth`` beats: what a path holds while another one from the same source takes longer.
+
+    That is a few vectors, or beside a path that stores whole ``sequences`` so many of the greatest length.
+    """
 
     depth: int
+    sequences: int = 0
 
 
 @dataclass(frozen=True)
@@ -252,6 +256,18 @@ class Dataflow:
     def steps_per_second(self) -> float:
         """Estimated time steps a second at the target clock."""
         return self.options.clock_mhz * 1e6 / self.step_cycles
+
+    @property
+    def least_length(self) -> int:
+        """The least steps of a sequence: as many as the steps that are selected from it need."""
+        chosen = (node.stage.index for node in self.nodes if isinstance(node, SelectNode))
+        return max((index + 1 if index >= 0 else -index for index in chosen), default=1)
+
+    @property
+    def stores_sequences(self) -> bool:
+        """Whether its buffers hold sequences of a greatest length: reversals, and what waits for whole sequences."""
+        held = any(isinstance(node, BufferNode) and node.sequences for node in self.nodes)
+        return held or any(cell.reverse for cell in self.cells)
 
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Every step function with its place."""

@@ -19,6 +19,11 @@ class Series:
         self._waiting: dict[int, list[Process]] = {}
         self._woken: deque[tuple[Process, int]] | None = None
 
+    @property
+    def waiting(self) -> list[Process]:
+        """Processes that wait for an event that was not yet."""
+        return [process for processes in self._waiting.values() for process in processes]
+
     def append(self, cycle: int) -> None:
         """The next event is in ``cycle``."""
         waiting = self._waiting.pop(len(self.cycles), None)

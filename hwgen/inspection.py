@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from hwgen import cost
 from hwgen.dataflow import Design
@@ -232,7 +232,8 @@ def _print_layer(layer: dict[str, Any], out: Console) -> None:
         part = "" if entry["input_sum"] is None else _range(entry["input_sum"])
         table.add_row(entry["name"], part, _range(entry["total"]), str(entry["bits"]), _exactness(entry["bound"]))
     _print_table(table, out)
-    table = Table("step function", "form", "functions", "domain", "thresholds", "", box=None, pad_edge=False)
+    name = Column("step function", overflow="fold")
+    table = Table(name, "form", "functions", "domain", "thresholds", "", box=None, pad_edge=False)
     for entry in layer["step_functions"]:
         table.add_row(
             escape(entry["name"]),

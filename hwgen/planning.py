@@ -20,6 +20,8 @@ from hwgen.integer_network import ConcatStage, DenseStage, IntegerNetwork, Recur
 from hwgen.layers import Wire
 from hwgen.lowering import lower
 from hwgen.network import Network, NetworkOutput
+from hwgen.progress import check_progress
+from hwgen.reconvergence import hold_paths
 from hwgen.schedule import DEFAULT_MAX_LENGTH, Options
 from hwgen.wiring import DenseFolding, Foldings, wire_up
 
@@ -53,16 +55,17 @@ def schedule(
     shown = _outputs(network, outputs)
     everything, wires = _spread_selections(network, integer)
     stages, aliases = _needed(everything, [wire.name for output in shown for wire in output.wires])
-    reverse = any(isinstance(stage, RecurrentStage) and stage.cell.reverse for stage in stages)
-    options = Options(
-        device(target), _clock(clock_mhz), False, _max_length(max_length, reverse), tuple(o.name for o in shown)
-    )
+    options = Options(device(target), _clock(clock_mhz), False, _max_length(max_length), tuple(o.name for o in shown))
     if folding is not None and steps_per_second is not None:
         raise ConfigError(
             "--folding and --steps-per-second exclude each other: the rate is what a folding follows from"
         )
     foldings = _derive(stages, options, steps_per_second)
-    return wire_up(network, integer, stages, wires, aliases, shown, options, foldings, folding or {})
+    design = hold_paths(wire_up(network, integer, stages, wires, aliases, shown, options, foldings, folding or {}))
+    if max_length is not None and not design.stores_sequences:
+        raise ConfigError("--max-length sizes the buffers of whole sequences; this model needs none, at any length")
+    check_progress(design)
+    return design
 
 
 def _clock(clock_mhz: float) -> float:
@@ -71,9 +74,7 @@ def _clock(clock_mhz: float) -> float:
     return float(clock_mhz)
 
 
-def _max_length(max_length: int | None, reverse: bool) -> int:
-    if max_length is not None and not reverse:
-        raise ConfigError("--max-length sizes the buffers of reversed layers; this model runs forward, at any length")
+def _max_length(max_length: int | None) -> int:
     if max_length is not None and not 1 <= max_length <= 65536:
         raise ConfigError(f"--max-length must be from 1 to 65536 steps, not {max_length}")
     return max_length or DEFAULT_MAX_LENGTH

@@ -9,10 +9,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from hwgen import cost
 from hwgen.dataflow import Design
+
+# Columns for the names of units beside what else is shown of them.
+_NAME_WIDTH = 24
 
 
 def print_schedule(data: dict[str, Any], out: Console) -> None:
@@ -51,7 +54,11 @@ def _print_nodes(data: dict[str, Any], out: Console) -> None:
         f"time step: about {cycles['step_estimate']} cycles, those of {escape(cycles['bottleneck'])}: "
         f"{cycles['steps_per_second_estimate']:,.0f} steps/s; {data['target']['part']} at {data['clock_mhz']:g} MHz"
     )
-    table = Table("unit", "kind", "folding", "cycles", "reads", "gives", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    # Names are shown whole, long ones on two or three lines.
+    longest = max(len("unit"), *(len(node["name"]) for node in data["nodes"]))
+    unit = Column("unit", overflow="fold", width=min(longest, _NAME_WIDTH))
+    columns = unit, "kind", "folding", Column("cycles", no_wrap=True), "reads -> gives"
+    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for node in data["nodes"]:
         fold = data["folding"].get(node["name"], {})
         products = fold if all(isinstance(value, dict) for value in fold.values()) else {"": fold}
@@ -60,10 +67,7 @@ def _print_nodes(data: dict[str, Any], out: Console) -> None:
             node["kind"],
             ", ".join(f"{name} {entry['pe']} x {entry['simd']}".strip() for name, entry in products.items()),
             str(node["cycles_estimate"]),
-            *(
-                ", ".join(f"{s['beats']} x {s['lanes']} {s['codes']}" for s in node[way])
-                for way in ("inputs", "outputs")
-            ),
+            f"{_streams(node['inputs'])} -> {_streams(node['outputs'])}",
         )
     out.print(table)
     for port in data["ports"]:

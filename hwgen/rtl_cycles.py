@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from hwgen import stream_cycles
 from hwgen.dataflow import (
     ArgmaxNode,
     BufferNode,
@@ -46,22 +47,43 @@ class Prediction:
         return max(last for _, last in self.ports.values())
 
 
-def predict(design: Design, lengths: Sequence[int], registers: Registers | None = None) -> Prediction:
-    """Cycles of sequences of so many steps back to back, with no stalls at the edges."""
+@dataclass(frozen=True)
+class Simulation:
+    """A design that has run: channels by port and, of several nodes, by stream; who owns each process that waits."""
+
+    ports: dict[str, Channel]
+    streams: dict[str, Channel]
+    owners: dict[Process, str]
+
+
+def simulate(design: Design, lengths: Sequence[int], registers: Registers | None = None) -> Simulation:
+    """Run sequences of so many steps back to back, with no stalls at the edges, until nothing moves any more."""
     registers = registers or registers_for(design.options.clock_mhz)
     if isinstance(design, Schedule):
+        channels: dict[str, Channel] = {}
         edges = {port.name: Channel() for port in (*design.inputs, *design.outputs)}
-        processes = list(_cell(timeline(design, registers), edges))
+        owners = dict.fromkeys(_cell(timeline(design, registers), edges), design.cell.name)
     else:
         channels = {stream.name: Channel() for stream in design.streams}
         edges = {edge.port.name: channels[edge.stream.name] for edge in (*design.input_edges, *design.output_edges)}
-        processes = [process for node in design.nodes for process in _node(node, channels, registers)]
-    processes += [_source(edges[port.name], port, lengths) for port in design.inputs]
-    processes += [_sink(edges[port.name]) for port in design.outputs]
-    run(processes)
+        owners = {process: node.name for node in design.nodes for process in _node(node, channels, registers)}
+    owners |= {_source(edges[port.name], port, lengths): port.name for port in design.inputs}
+    owners |= {_sink(edges[port.name]): port.name for port in design.outputs}
+    run(owners)
+    return Simulation(edges, channels, owners)
+
+
+def beats_of(port: Port, lengths: Sequence[int]) -> int:
+    """Beats of a port in sequences of so many steps."""
+    return port.beats * (sum(lengths) if port.per_step else len(lengths))
+
+
+def predict(design: Design, lengths: Sequence[int], registers: Registers | None = None) -> Prediction:
+    """Cycles of sequences of so many steps back to back, with no stalls at the edges."""
+    edges = simulate(design, lengths, registers).ports
     moved = {port: edges[port.name].moved.cycles for port in design.outputs}
     for port, cycles in moved.items():
-        expected = port.beats * (sum(lengths) if port.per_step else len(lengths))
+        expected = beats_of(port, lengths)
         assert len(cycles) == expected, f"{port.name}: {len(cycles)} of {expected} beats leave the design"
     # A wide beat in front of narrower ones moves with the last of its parts.
     begin = edges["x"].moved.cycles[0]
@@ -106,23 +128,23 @@ def _node(node: Node, channels: Mapping[str, Channel], registers: Registers) -> 
     elif isinstance(node, MapNode):
         yield from _map(node, inputs[0], outputs[0])
     elif isinstance(node, ForkNode):
-        yield _fork(inputs[0], outputs)
+        yield stream_cycles.fork(inputs[0], outputs)
     elif isinstance(node, NarrowNode):
-        yield _narrow(node.factor, inputs[0], outputs[0])
+        yield stream_cycles.narrow(node.factor, inputs[0], outputs[0])
     elif isinstance(node, WidenNode):
-        yield _widen(node.factor, inputs[0], outputs[0])
+        yield stream_cycles.widen(node.factor, inputs[0], outputs[0])
     elif isinstance(node, BufferNode):
         issues, written = Series(), Series()
-        yield _buffer_writer(node.depth, inputs[0], issues, written)
-        yield _buffer_reader(inputs[0], outputs[0], issues, written)
+        yield stream_cycles.buffer_writer(node.depth, inputs[0], issues, written)
+        yield stream_cycles.buffer_reader(inputs[0], outputs[0], issues, written)
     elif isinstance(node, ConcatNode):
-        yield _concat([stream.beats for stream in node.inputs], inputs, outputs[0])
+        yield stream_cycles.concat([stream.beats for stream in node.inputs], inputs, outputs[0])
     elif isinstance(node, SelectNode):
-        kind = _select_from_first if node.stage.index >= 0 else _select_from_last
+        kind = stream_cycles.select_from_first if node.stage.index >= 0 else stream_cycles.select_from_last
         yield kind(node, inputs[0], outputs[0])
     else:
         assert isinstance(node, ArgmaxNode), node
-        yield _argmax(node.inputs[0].beats, inputs[0], outputs[0])
+        yield stream_cycles.argmax(node.inputs[0].beats, inputs[0], outputs[0])
 
 
 # A recurrent layer.
@@ -360,117 +382,3 @@ def _map(node: MapNode, x: Channel, y: Channel) -> Iterator[Process]:
 
     yield enter()
     yield leave()
-
-
-def _fork(x: Channel, outputs: list[Channel]) -> Process:
-    beat = 0
-    while True:
-        offered = yield x.offered, beat
-        for output in outputs:
-            output.offer(offered, x.last[beat])
-        taken = 0
-        for output in outputs:
-            taken = max(taken, (yield output.moved, beat))
-        x.accept(taken)
-        beat += 1
-
-
-def _narrow(factor: int, x: Channel, y: Channel) -> Process:
-    beat = part = 0
-    while True:
-        cycle = yield x.offered, beat
-        for number in range(factor):
-            y.offer(cycle, x.last[beat] and number == factor - 1)
-            moved = yield y.moved, part
-            cycle, part = moved + 1, part + 1
-        x.accept(moved)
-        beat += 1
-
-
-def _widen(factor: int, x: Channel, y: Channel) -> Process:
-    beat = 0
-    while True:
-        for _ in range(factor - 1):
-            x.accept(0)
-            beat += 1
-        y.offer((yield x.offered, beat), x.last[beat])
-        x.accept((yield y.moved, beat // factor))
-        beat += 1
-
-
-def _buffer_writer(depth: int, x: Channel, issues: Series, written: Series) -> Process:
-    beat = 0
-    while True:
-        x.accept(0 if beat < depth else 1 + (yield issues, beat - depth))
-        written.append((yield x.moved, beat))
-        beat += 1
-
-
-def _buffer_reader(x: Channel, y: Channel, issues: Series, written: Series) -> Process:
-    beat = 0
-    issued = moved = -1
-    while True:
-        issued = max(1 + (yield written, beat), issued + 1, moved)
-        issues.append(issued)
-        y.offer(issued + 1, x.last[beat])
-        moved = yield y.moved, beat
-        beat += 1
-
-
-def _concat(beats: list[int], inputs: list[Channel], y: Channel) -> Process:
-    vector = beat = 0
-    cycle = 0
-    while True:
-        for count, x in zip(beats, inputs, strict=True):
-            for number in range(count):
-                place = vector * count + number
-                cycle = max(cycle, (yield x.offered, place))
-                y.offer(cycle, x is inputs[-1] and x.last[place])
-                moved = yield y.moved, beat
-                x.accept(moved)
-                cycle, beat = moved + 1, beat + 1
-        vector += 1
-
-
-def _select_from_first(node: SelectNode, x: Channel, y: Channel) -> Process:
-    beats, index = node.inputs[0].beats, node.stage.index
-    beat = part = vector = 0
-    while True:
-        for number in range(beats):
-            if vector == index:
-                y.offer((yield x.offered, beat), number == beats - 1)
-                x.accept((yield y.moved, part))
-                part += 1
-            else:
-                x.accept(0)
-                yield x.moved, beat
-            beat += 1
-        vector = 0 if x.last[beat - 1] else vector + 1
-
-
-def _select_from_last(node: SelectNode, x: Channel, y: Channel) -> Process:
-    beats = node.inputs[0].beats
-    beat = part = 0
-    cycle = 0
-    while True:
-        x.accept(cycle)
-        cycle = 1 + (yield x.moved, beat)
-        if x.last[beat]:
-            for number in range(beats):
-                y.offer(cycle, number == beats - 1)
-                cycle = 1 + (yield y.moved, part)
-                part += 1
-        beat += 1
-
-
-def _argmax(beats: int, x: Channel, y: Channel) -> Process:
-    beat = vector = 0
-    while True:
-        for _ in range(beats - 1):
-            x.accept(0)
-            yield x.moved, beat
-            beat += 1
-        # The register of the result before must be empty, or be emptied in the same cycle.
-        x.accept((yield y.moved, vector - 1) if vector else 0)
-        y.offer(1 + (yield x.moved, beat), x.last[beat])
-        beat, vector = beat + 1, vector + 1

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hwgen.dataflow import Dataflow, Design, SelectNode
+from hwgen.dataflow import Dataflow, Design
 from hwgen.errors import ConfigError
 from hwgen.integer import IntegerCell
 from hwgen.layers import InitialState, state_roles
 from hwgen.quantizer import IntArray, IntegerType
-from hwgen.schedule import Schedule
 
 # Few distinct lengths, so that sequences of equal length are evaluated as one batch.
 _LENGTHS = (1, 2, 3, 5, 8, 13, 21)
@@ -63,15 +62,13 @@ class Results:
 
 def least_length(design: Design) -> int:
     """The least steps of a sequence: as many as the steps that are selected from it need."""
-    if isinstance(design, Schedule):
-        return 1
-    chosen = (node.stage.index for node in design.nodes if isinstance(node, SelectNode))
-    return max((index + 1 if index >= 0 else -index for index in chosen), default=1)
+    return design.least_length if isinstance(design, Dataflow) else 1
 
 
 def longest_length(design: Design) -> int | None:
-    """The most steps that buffers of reversed layers hold; None if there are none."""
-    return design.options.max_length if any(cell.reverse for cell in design.cells) else None
+    """The most steps of a sequence that buffers hold; None if no buffer holds whole sequences."""
+    stored = design.stores_sequences if isinstance(design, Dataflow) else design.cell.reverse
+    return design.options.max_length if stored else None
 
 
 def random_sequences(design: Design, count: int, seed: int) -> Sequences:
@@ -110,7 +107,7 @@ def from_user(design: Design, given: Codes) -> Sequences:
     limit, least = longest_length(design), least_length(design)
     if limit is not None and steps > limit:
         raise ConfigError(
-            f"--input: sequences of {steps} steps exceed the {limit} that the buffers of reversed layers hold; "
+            f"--input: sequences of {steps} steps exceed the {limit} that the buffers of whole sequences hold; "
             "build with a larger --max-length"
         )
     if steps < least:

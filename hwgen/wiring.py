@@ -312,10 +312,11 @@ class _Wiring:
             stream = part
             if stream.per_step and turned < max(turns):
                 # Both halves of a reversal's buffers: the other path gives its first step after its last came in.
-                depth = 2 * self.options.max_length * stream.beats * (max(turns) - turned)
+                sequences = 2 * (max(turns) - turned)
+                depth = sequences * self.options.max_length * stream.beats
                 name = self._unique(f"buffer_{stream.name}")
                 after = replace(stream, name=self._unique(f"{name}_out"))
-                self.nodes.append(BufferNode(name, (stream,), (after,), depth))
+                self.nodes.append(BufferNode(name, (stream,), (after,), depth, sequences))
                 stream = after
             inputs.append(self._resize(stream, lanes))
         name = self._node_name(stage)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seeded random networks as Brevitas builds them: options, widths, sizes, stacks, directions and heads combined.
 
-Needs torch and brevitas.
+The first are of LSTMs, those from ``FIRST_RNN`` on of plain RNNs, of which some have an LSTM behind them.  Needs torch
+and brevitas.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from brevitas.quant import (
 )
 from option_sets import quiet
 
+import hwgen
+
 STEPS, BATCH = 6, 3
+FIRST_RNN = 40
+SEEDS = range(56)
 _FIXED_POINT = {
     "weight_quant": Int8WeightPerTensorFixedPoint,
     "io_quant": Int8ActPerTensorFixedPoint,
@@ -72,6 +77,27 @@ def _lstm(choose: random.Random, inputs: int, hidden: int, layers: int, both: bo
     return qnn.QuantLSTM(inputs, hidden, **options)
 
 
+def _rnn(choose: random.Random, inputs: int, hidden: int, layers: int, both: bool, batch_first: bool) -> Any:
+    names = ("weight_quant", "io_quant", "gate_acc_quant")
+    options: dict[str, Any] = {name: _FIXED_POINT[name] for name in names} if choose.random() < 0.6 else {}
+    options |= {
+        "num_layers": layers,
+        "nonlinearity": choose.choice(["tanh", "relu"]),
+        "bidirectional": both,
+        "batch_first": batch_first,
+        "bias": choose.random() < 0.8,
+        "shared_input_hidden_weights": both and choose.random() < 0.4,
+        "weight_bit_width": choose.choice([2, 3, 4, 8, 8, 12]),
+        "weight_scaling_per_output_channel": choose.random() < 0.25,
+    }
+    if choose.random() < 0.6:
+        # QuantRNN's prefix of the accumulator differs from QuantLSTM's.
+        options |= {f"{name}_bit_width": choose.randint(2, 12) for name in ("io", "gate_acc_quant")}
+    if options["nonlinearity"] == "relu" and choose.random() < 0.4:
+        options["io_quant"] = Uint8ActPerTensorFixedPoint
+    return qnn.QuantRNN(inputs, hidden, **options)
+
+
 def _linear(choose: random.Random, inputs: int, outputs: int, channels: bool = True) -> torch.nn.Module:
     layer: torch.nn.Module = qnn.QuantLinear(
         inputs,
@@ -100,7 +126,8 @@ def _draw(seed: int) -> tuple[Combination, str, tuple[int, ...], int]:
     # Brevitas takes states of stacks in one direction at other places than it says: it is given none there.
     stateful = head in ("none", "last step") and (both or layers == 1) and choose.random() < 0.5
     states = layers * (1 + both) if stateful else 0
-    parts: dict[str, Any] = {"lstm": _lstm(choose, inputs, hidden, layers, both, batch_first)}
+    first, make = ("lstm", _lstm) if seed < FIRST_RNN else ("rnn", _rnn)
+    parts: dict[str, Any] = {first: make(choose, inputs, hidden, layers, both, batch_first)}
     width, classes = hidden * (1 + both), choose.randint(2, 10)
 
     def last(y: torch.Tensor) -> torch.Tensor:
@@ -113,25 +140,29 @@ def _draw(seed: int) -> tuple[Combination, str, tuple[int, ...], int]:
         return module
 
     forwards: dict[str, Callable[..., Any]] = {
-        "none": lambda m, *x: m["lstm"](*x)[0],
-        "last step": lambda m, *x: m["out"](last(m["lstm"](*x)[0])),
-        "every step": lambda m, x: m["out"](m["lstm"](x)[0]),
-        "deep": lambda m, x: m["out"](m["relu"](m["hidden"](last(m["lstm"](x)[0])))),
-        "argmax": lambda m, x: m["out"](m["lstm"](x)[0]).argmax(-1),
-        "second block": lambda m, x: last(m["second"](m["between"](m["lstm"](x)[0]))[0]),
+        "none": lambda m, *x: m[first](*x)[0],
+        "last step": lambda m, *x: m["out"](last(m[first](*x)[0])),
+        "every step": lambda m, x: m["out"](m[first](x)[0]),
+        "deep": lambda m, x: m["out"](m["relu"](m["hidden"](last(m[first](x)[0])))),
+        "argmax": lambda m, x: m["out"](m[first](x)[0]).argmax(-1),
+        "second block": lambda m, x: last(m["second"](m["between"](m[first](x)[0]))[0]),
     }
     if head == "deep":
         parts |= {"hidden": _linear(choose, width, 2 * classes), "relu": relu()}
         parts["out"] = _linear(choose, 2 * classes, classes)
     elif head == "second block":
         parts["between"] = qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint, bit_width=choose.choice([4, 8]))
-        parts["second"] = _lstm(choose, width, choose.choice([3, 6, 10]), 1, choose.random() < 0.3, batch_first)
+        make = _lstm if seed < FIRST_RNN else choose.choice([_lstm, _rnn])
+        parts["second"] = make(choose, width, choose.choice([3, 6, 10]), 1, choose.random() < 0.3, batch_first)
     elif head != "none":
         # What an argmax compares needs one scale.
         parts["out"] = _linear(choose, width, classes, channels=head != "argmax")
     shape = (BATCH, STEPS, inputs) if batch_first else (STEPS, BATCH, inputs)
     kind = f"{layers} layer{'s' if layers > 1 else ''}{', both directions' if both else ''}"
     text = f"{kind}, {inputs} -> {hidden}, head: {head}{', states given' if states else ''}"
+    if seed >= FIRST_RNN:
+        behind = " and LSTM" if isinstance(parts.get("second"), qnn.QuantLSTM) else ""
+        text = f"{parts['rnn'].layers[0][0].cell.act_fn.__class__.__name__.lower()}{behind}, {text}"
     return Combination(forwards[head], parts), text, shape, states
 
 
@@ -139,15 +170,20 @@ def export(seed: int, path: Path) -> str:
     """Write combination ``seed`` to a file, its scales taken from seeded random data; returns its description."""
     with quiet():
         module, text, shape, states = _draw(seed)
-        hidden = module.layers["lstm"].layers[0][0].hidden_size
-        given = [torch.randn(shape)] + [0.5 * torch.randn(states, BATCH, hidden) for _ in range(2 if states else 0)]
+        kind = "lstm" if seed < FIRST_RNN else "rnn"
+        hidden = module.layers[kind].layers[0][0].hidden_size
+        names = ["x", "h0", "c0"][: (3 if kind == "lstm" else 2) if states else 1]
+        given = [torch.randn(shape)] + [0.5 * torch.randn(states, BATCH, hidden) for _ in names[1:]]
         module.train()
         with torch.no_grad():
             for _ in range(5):
                 module(torch.randn(shape), *given[1:])
         module.eval()
-        names = ["x", "h0", "c0"][: len(given)]
-        export_qonnx(
-            module, args=tuple(given), export_path=str(path), dynamo=False, input_names=names, output_names=["y"]
-        )
+        if kind == "rnn":
+            # Brevitas has no export of it.
+            hwgen.export_qonnx(module, tuple(given), path, input_names=names, output_names=["y"])
+        else:
+            export_qonnx(
+                module, args=tuple(given), export_path=str(path), dynamo=False, input_names=names, output_names=["y"]
+            )
     return text

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
+import exactness_table
 import pytest
 
 MODELS = Path(__file__).parent / "models"
@@ -21,7 +24,9 @@ def default_model() -> Path:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how many codes the simulations compared; tests report it as a property, whatever worker they ran on."""
     passed_or_failed = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
-    properties = [dict(report.user_properties) for report in passed_or_failed if report.when == "call"]
+    properties: list[dict[str, Any]] = [
+        dict(report.user_properties) for report in passed_or_failed if report.when == "call"
+    ]
     for level, what in (("csim", "C simulation"), ("rtl", "RTL, cycles as predicted")):
         found = [entry for entry in properties if f"{level} codes" in entry]
         if found:
@@ -30,17 +35,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 f"reference = integer model = {what}: {len(found)} projects, "
                 f"{codes:,} codes compared, {wrong:,} mismatches"
             )
-    _print_networks(terminalreporter, [entry for entry in properties if "network" in entry])
+    rows = [entry["exactness"] for entry in properties if "exactness" in entry]
+    if rows:
+        # In the order of the tests, whichever worker ran them.
+        for line in exactness_table.lines(sorted(rows, key=lambda row: _natural(row["row"]))):
+            terminalreporter.write_line(line)
 
 
-def _print_networks(reporter: pytest.TerminalReporter, found: list[dict[str, object]]) -> None:
-    """A line for each network: how much was compared with the integer model at each level."""
-    if not found:
-        return
-    levels = ("onnx", "csim", "rtl")
-    reporter.write_line("reference = integer model =" + " " * 33 + "".join(f"{level:>10}" for level in levels))
-    for entry in sorted(found, key=lambda entry: int(str(entry["network"]).partition(":")[0])):
-        counts = "".join(f"{int(str(entry.get(f'{level} codes', 0))):>10,}" for level in levels)
-        # A property is recorded once its comparison has passed.
-        verdict = "all equal" if all(f"{level} codes" in entry for level in levels) else "NOT equal, or not reached"
-        reporter.write_line(f"{entry['network']!s:<60.60}{counts}  {verdict}")
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that puts 2 before 10."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Designs of networks with random foldings, through every level of verification."""
+"""Designs of single layers and of networks, in any folding, through every level of verification."""
 
 from __future__ import annotations
 
@@ -10,13 +10,39 @@ from typing import Any
 
 import hwgen
 from hwgen.dataflow import CellNode, Dataflow, DenseNode
-from hwgen.folding import divisors, legal_hidden_pe
+from hwgen.folding import Folding, divisors, legal_hidden_pe
 from hwgen.vectors import longest_length
 from hwgen.verify import verify
 
+ALL_OUTPUTS = ("sequence", "last_hidden", "last_cell")
 # Enough for every sequence that is sent, and small enough to be filled.
 MAX_LENGTH = 24
 Record = Callable[[str, object], None]
+
+
+def random_folding(gates: int, hidden: int, inputs: int, seed: str) -> Folding:
+    """Any legal folding of one layer; beats then often need narrowing and widening between the two products."""
+    generator = random.Random(seed)
+    return Folding(
+        generator.choice(divisors(gates * hidden)),
+        generator.choice(divisors(inputs)),
+        generator.choice(legal_hidden_pe(gates, hidden)),
+        generator.choice(divisors(hidden)),
+    )
+
+
+def single_layer(network: hwgen.Network, kind: str, seed: str) -> hwgen.Dataflow | hwgen.Schedule:
+    """One layer with all outputs in the derived, a random, the serial or the unrolled folding."""
+    layer = network.layer
+    gates, hidden, inputs = len(layer.gates), layer.hidden_size, layer.input_size
+    foldings: dict[str, Folding | None] = {
+        "derived": None,
+        "serial": Folding(1, 1, 1, 1),
+        "unrolled": Folding(gates * hidden, inputs, gates * hidden, hidden),
+        "random": random_folding(gates, hidden, inputs, seed),
+    }
+    max_length = MAX_LENGTH if layer.reverse else None
+    return hwgen.schedule(network, folding=foldings[kind], outputs=ALL_OUTPUTS, max_length=max_length)
 
 
 def random_foldings(design: Dataflow, seed: int) -> dict[str, Any]:
@@ -26,7 +52,7 @@ def random_foldings(design: Dataflow, seed: int) -> dict[str, Any]:
     for node in design.nodes:
         if isinstance(node, CellNode):
             cell = node.design.cell
-            gates, hidden, inputs = len(cell.gates), cell.hidden_size, cell.input_size
+            gates, hidden, inputs = len(cell.rows), cell.hidden_size, cell.input_size
             foldings[node.name] = {
                 "input": {"pe": choose.choice(divisors(gates * hidden)), "simd": choose.choice(divisors(inputs))},
                 "hidden": {

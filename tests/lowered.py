@@ -15,6 +15,7 @@ from hwgen.backends.onnx_graph import to_onnx
 from hwgen.integer_network import IntegerNetwork
 from hwgen.network import Network
 
+Counts = dict[str, int]
 # onnxruntime as it comes, and with every node executed as it stands.
 LEVELS = (
     onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -103,3 +104,18 @@ def assert_lowered(network: Network, model: IntegerNetwork, *inputs: Mapping[str
         for session, level in zip(found, LEVELS, strict=True):
             compared += assert_equal(execute(session, given), wanted, f"onnxruntime, {level.name}")
     return compared
+
+
+def count(network: Network, model: IntegerNetwork, *inputs: Mapping[str, np.ndarray]) -> tuple[Counts, Counts]:
+    """What ``assert_lowered`` asserts, as numbers: of the integer model against the reference, and of onnxruntime."""
+    integer, runtime = ({"codes": 0, "mismatches": 0} for _ in range(2))
+    found = sessions(checked(network, model))
+    for given in inputs:
+        wanted = host.run(network, model, given)
+        for counts, got in [(integer, network.run(given)), *((runtime, execute(session, given)) for session in found)]:
+            assert list(got) == list(wanted)
+            for name, values in wanted.items():
+                assert got[name].shape == values.shape and got[name].dtype == values.dtype, name
+                counts["codes"] += values.size
+                counts["mismatches"] += int((got[name] != values).sum())
+    return integer, runtime

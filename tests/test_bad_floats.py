@@ -271,12 +271,20 @@ REFUSED: dict[str, tuple[onnx.ModelProto, Edit, type[HwgenError], str]] = {
         ModelError,
         f"{LSTM}, initial_c ('given_6'): must have 1 directions and {H} units, not [1, 1, {H + 1}]",
     ),
+    # All that torch's dynamo exporter leaves of projections.
+    "initial states of zeros and of the wrong size": (
+        model(),
+        constant_input(6, np.zeros((1, 1, H + 1))),
+        ModelError,
+        f"{LSTM}, initial_c ('given_6'): must have 1 directions and {H} units, not [1, 1, {H + 1}]",
+    ),
     "an operator of no layer": (
         model(),
         behind(helper.make_node("Softplus", ["scores"], ["y"], "soft")),
         UnsupportedError,
         "Softplus 'soft': cannot be calibrated; hwgen calibrate reads Add, ArgMax, Concat, Dropout, Flatten, GRU, "
-        "Gather, Gemm, Identity, LSTM, MatMul, RNN, Relu, Reshape, Sigmoid, Slice, Squeeze, Tanh, Transpose, Unsqueeze",
+        "Gather, Gemm, Identity, LSTM, MatMul, RNN, Relu, Reshape, Sigmoid, Slice, Squeeze, Tanh, TopK, Transpose, "
+        "Unsqueeze",
     ),
     "a softmax": (
         model(),
@@ -518,6 +526,19 @@ def test_data_that_do_not_fit_are_refused(name: str, tmp_path: Path, monkeypatch
     np.save("x.npy", np.asarray(array))
     assert refused("float.onnx", "--data", "x.npy", "-o", "model.onnx") == f"ConfigError: {message}"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["float.onnx", "x.npy"]
+
+
+def test_sequences_without_the_step_that_is_picked_are_refused(tmp_path: Path) -> None:
+    m = model()
+    rnn(m).output[0] = "Y"
+    store(m, "fifth", 4, np.int64)
+    m.graph.node[1].CopyFrom(helper.make_node("Squeeze", ["Y", "one"], ["y_all"], "squeeze"))
+    store(m, "one", [1], np.int64)
+    m.graph.node.insert(2, helper.make_node("Gather", ["y_all", "fifth"], ["last"], "pick", axis=0))
+    calibration = Calibration(saved(m, tmp_path), Options())
+    with pytest.raises(ConfigError, match=r"^--data: 'pick' picks time step 4 of 4$"):
+        calibration.run({"x": data(steps=4)}, tmp_path / "model.onnx")
+    calibration.run({"x": data(steps=5)}, tmp_path / "model.onnx")
 
 
 def test_options_that_do_not_fit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

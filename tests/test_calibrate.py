@@ -118,6 +118,9 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
         nn.LSTM(HIDDEN, 5),
         nn.Linear(5, 4),
     ),
+    "rnn, top 1": lambda: Model(
+        lambda m, x: m[1](m[0](x)[0][-1]).topk(1).indices, nn.RNN(FEATURES, HIDDEN), nn.Linear(HIDDEN, 4)
+    ),
     "encoder and decoder, lstm": lambda: EncoderDecoder(nn.LSTM),
     "encoder and decoder, gru": lambda: EncoderDecoder(nn.GRU),
     "relu on the input": lambda: Model(lambda m, x: m[0](torch.relu(x))[0], nn.LSTM(FEATURES, HIDDEN)),

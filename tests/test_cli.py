@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 from pathlib import Path
 
@@ -10,9 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import EXAMPLE, MODELS
+from rich.console import Console
 
 import hwgen
 from hwgen.cli import main
+from hwgen.report import print_schedule
 
 VOWELS = str(EXAMPLE / "japanese_vowels.onnx")
 DEFAULT = str(MODELS / "default.onnx")
@@ -50,6 +54,36 @@ def test_inspect_shows_the_model_and_what_would_be_generated() -> None:
     assert data["layers"][0]["sizes"] == {"inputs": 12, "units": 32}
     assert data["layers"][0]["quantizers"]["input"]["scale"] == np.float32(0.016032178).item()
     assert all(step["proven"] for step in data["layers"][0]["step_functions"])
+
+
+def test_inspect_shows_the_names_of_units_whole() -> None:
+    """In 80 columns, with every word of the row."""
+    names = ["x", "buffer_between_two_layers_with_quite_a_long_name_2", "widen_" + 3 * "quantizer_"]
+    beats = ["128", "x", "16", "int8", "narrow"]
+    streams = [{"stream": "s", "codes": "int8 narrow", "lanes": 16, "beats": 128}]
+    row = {"kind": "buffer", "cycles_estimate": 12345, "inputs": streams, "outputs": streams}
+    data = {
+        "target": {"part": "xc7z020clg400-1"},
+        "clock_mhz": 100.0,
+        "cycles": {"step_estimate": 140, "bottleneck": "x", "steps_per_second_estimate": 714285.7},
+        "folding": {"x": {"input": {"pe": 16, "simd": 16}, "hidden": {"pe": 16, "simd": 16}}},
+        "nodes": [{"name": name, **row} for name in names],
+        "ports": [],
+    }
+    out = Console(width=80, file=io.StringIO())
+    with out.capture() as capture:
+        print_schedule(data, out)
+    lines = capture.get().splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith("unit "))
+    starts = [0, *(lines[begin].index(title) for title in ("kind", "folding", "cycles", "reads")), 80]
+    columns = [
+        " ".join(line[first:end].strip() for line in lines[begin + 1 :]).split()
+        for first, end in itertools.pairwise(starts)
+    ]
+    assert "".join(columns[0]) == "".join(names)
+    assert columns[1] == ["buffer"] * 3 and columns[3] == ["12345"] * 3
+    assert columns[2] == ["input", "16", "x", "16,", "hidden", "16", "x", "16"]
+    assert columns[4] == 3 * [*beats, "->", *beats]
 
 
 def test_run_gives_what_brevitas_recorded(tmp_path: Path) -> None:

@@ -700,6 +700,21 @@ def test_a_planted_difference_is_noticed(name: str, tmp_path: Path) -> None:
         check_qonnx(module, example, path)
 
 
+def test_a_batch_of_real_data_is_compared_by_itself(tmp_path: Path) -> None:
+    module, example = made("classifier")
+    path = tmp_path / "model.onnx"
+    agreement = hwgen.export_qonnx(module, example, path)
+    alone = check_qonnx(module, example, path, random_inputs=False)
+    assert alone.places == agreement.places[: len(alone.places)]
+    outputs = [[place.name for place in found.places].count("graph output 'y'") for found in (alone, agreement)]
+    assert outputs == [1, 4]
+    model = onnx.load(path)
+    head_weight(model)
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="graph output 'y': .* LSB"):
+        check_qonnx(module, example, path, random_inputs=False)
+
+
 def test_a_difference_leaves_no_file(small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module, x = small
     hwgen.export_qonnx(module, x, tmp_path / "model.onnx")

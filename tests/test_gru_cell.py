@@ -17,14 +17,13 @@ from lowered import assert_lowered, random_inputs
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from hwgen import api, host
+from hwgen import host
 from hwgen.errors import HwgenError, ModelError, UnsupportedError
 from hwgen.frontend import load
 from hwgen.inspection import describe
 from hwgen.integer_network import GruStage
 from hwgen.layers import GruLayer
 from hwgen.lowering import lower
-from hwgen.planning import schedule
 from hwgen.quantizer import RoundingMode
 
 INPUTS, H, T, N = 5, 7, 9, 6
@@ -188,7 +187,7 @@ def test_the_layer_is_what_the_node_says(tmp_path: Path) -> None:
     assert layer.update.activation_quantizer.zero_point == (2,) and not layer.update.activation_quantizer.codes.signed
 
 
-def test_inspect_shows_it_and_hls_is_refused(tmp_path: Path) -> None:
+def test_inspect_shows_it(tmp_path: Path) -> None:
     network = load(saved(gru(), tmp_path))
     (layer,) = describe(network, None)["layers"]
     assert layer["kind"] == "GRU" and layer["sizes"] == {"inputs": INPUTS, "units": H}
@@ -198,9 +197,6 @@ def test_inspect_shows_it_and_hls_is_refused(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert {"new gate, hidden accumulator", "new gate, hidden bias"} <= set(layer["quantizers"])
     assert len(layer["step_functions"]) >= 10 and all(step["proven"] for step in layer["step_functions"])
-    with pytest.raises(UnsupportedError, match="hwgen generates RTL of a GRU, but no HLS C"):
-        api.build(schedule(network), tmp_path / "out", backend="hls")
-    assert not (tmp_path / "out").exists()
 
 
 # What is refused.

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generated HLS code: state, constants, deadlocks, planted errors, compilers.  Every option set: test_matrix.py."""
+"""The generated HLS code: state, constants, deadlocks, planted errors, compilers.
+
+Every option set: test_exactness.py.
+"""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def random_folding(design: Dataflow, seed: int) -> dict[str, Any]:
     for node in design.nodes:
         if isinstance(node, CellNode):
             cell = node.design.cell
-            gates, h = len(cell.gates), cell.hidden_size
+            gates, h = len(cell.rows), cell.hidden_size
             choices = divisors(gates * h), divisors(cell.input_size), legal_hidden_pe(gates, h), divisors(h)
             folding[node.name] = Folding(*map(generator.choice, choices)).to_dict()
         elif isinstance(node, DenseNode):
@@ -82,6 +82,8 @@ def load(name: str, path: Path) -> Network:
         ("classifier", 3, 8),
         ("argmax", 4, None),
         ("sums shown twice", 5, None),
+        ("states of another layer", 6, 13),
+        ("features beside", 7, None),
     ],
 )
 def test_a_network_in_another_folding(name: str, seed: int, max_length: int | None, tmp_path: Path) -> None:
@@ -236,14 +238,16 @@ def test_a_buffer_of_a_whole_sequence_is_enough_and_needed(tmp_path: Path) -> No
 
 
 def test_a_part_waits_for_one_that_is_computed_from_the_same_source(tmp_path: Path) -> None:
-    """The stream in front of a concatenation holds a vector: with less, the fork could not feed the computed part."""
+    """What waits in front of a concatenation is held: with less, the fork could not feed the computed part."""
     project = hwgen.build(hwgen.schedule(parts()), tmp_path / "project", backend="hls")
     design = project.design
     assert isinstance(design, Dataflow)
     concat = next(node for node in design.nodes if isinstance(node, ConcatNode))
-    direct, source = concat.inputs[1], source_of(project)
-    text, count = re.subn(rf", {direct.beats}>(\s+{direct.name}\()", r", 2>\1", source.read_text())
-    assert (direct.beats, count) == (6, 1)
+    (buffer,) = (node for node in design.nodes if isinstance(node, BufferNode))
+    assert buffer.outputs[0] == concat.inputs[1]
+    (direct,), source = buffer.inputs, source_of(project)
+    text, count = re.subn(rf", {buffer.depth}>(\s+{direct.name}\()", r", 2>\1", source.read_text())
+    assert (buffer.depth, direct.beats, count) == (18, 6, 1)
     source.write_text(text)
     with pytest.raises(ToolError, match="DEADLOCK"):
         project.verify(sequences=4, level="csim")

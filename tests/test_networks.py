@@ -7,6 +7,7 @@ value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from option_sets import quiet
 
 import hwgen
 from hwgen import host
-from hwgen.errors import UnsupportedError
+from hwgen.errors import HwgenError, ModelError, UnsupportedError
 from hwgen.layers import ArgmaxLayer, ConcatLayer, DenseLayer, LstmLayer, QuantizeLayer, SelectLayer
 from hwgen.lowering import lower
 
@@ -118,6 +119,14 @@ MODELS: dict[str, Callable[[], tuple[torch.nn.Module, int]]] = {
         Model(lambda m, x: m["out"](m["lstm"](x)[0][-1]).argmax(-1), lstm=lstm(), out=small_bias(linear(HIDDEN, 5))),
         1,
     ),
+    "top 1": lambda: (
+        Model(
+            lambda m, x: m["out"](m["lstm"](x)[0]).topk(1, -1).indices[..., 0],
+            lstm=lstm(),
+            out=small_bias(linear(HIDDEN, 5)),
+        ),
+        1,
+    ),
     "last hidden state": lambda: (
         Model(lambda m, x: m["out"](m["lstm"](x)[1][0]), lstm=lstm(), out=linear(HIDDEN, 3)),
         1,
@@ -154,6 +163,19 @@ MODELS: dict[str, Callable[[], tuple[torch.nn.Module, int]]] = {
             first=lstm(batch_first=True),
             between=identity(),
             second=lstm(HIDDEN, 4, batch_first=True),
+        ),
+        1,
+    ),
+    # One layer's initial state is the last one of another layer on the same input.
+    "states of another layer": lambda: (
+        Model(lambda m, x: m["second"](x, *m["first"](x)[1])[0], first=lstm(), second=lstm()),
+        1,
+    ),
+    # A layer's input stands beside its output: what joins them has one quantizer.
+    "features beside": lambda: (
+        Model(
+            lambda m, x: (lambda q: m["out"](torch.cat([m["one"](m["lstm"](q)[0]), m["one"](q)], -1)))(m["in"](x)),
+            **{"in": identity(), "lstm": lstm(), "one": identity(), "out": linear(HIDDEN + FEATURES, 3)},
         ),
         1,
     ),
@@ -224,10 +246,79 @@ def test_layers_are_what_the_model_has(tmp_path: Path) -> None:
     export("argmax", tmp_path / "argmax.onnx")
     kinds = [type(layer) for layer in hwgen.load(tmp_path / "argmax.onnx").layers]
     assert kinds == [LstmLayer, SelectLayer, DenseLayer, ArgmaxLayer]
+    export("top 1", tmp_path / "top.onnx")
+    kinds = [type(layer) for layer in hwgen.load(tmp_path / "top.onnx").layers]
+    assert kinds == [LstmLayer, DenseLayer, ArgmaxLayer]
     export("two bidirectional layers", tmp_path / "both.onnx")
     layers = hwgen.load(tmp_path / "both.onnx").layers
     assert [type(layer) for layer in layers] == [LstmLayer, LstmLayer, ConcatLayer] * 2
     assert [layer.reverse for layer in layers if isinstance(layer, LstmLayer)] == [False, True, False, True]
+
+
+def topk(m: onnx.ModelProto) -> onnx.NodeProto:
+    return next(node for node in m.graph.node if node.op_type == "TopK")
+
+
+def set_k(value: Any) -> Callable[[onnx.ModelProto], None]:
+    def edit(m: onnx.ModelProto) -> None:
+        m.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), "edited_k"))
+        topk(m).input[1] = "edited_k"
+
+    return edit
+
+
+def set_flag(name: str, value: int) -> Callable[[onnx.ModelProto], None]:
+    def edit(m: onnx.ModelProto) -> None:
+        kept = [attribute for attribute in topk(m).attribute if attribute.name != name]
+        del topk(m).attribute[:]
+        topk(m).attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
+
+    return edit
+
+
+def show_values(m: onnx.ModelProto) -> None:
+    """Behind an Identity, which does not hide them."""
+    topk(m).output[0] = topk(m).output[0] or "values"
+    m.graph.node.append(onnx.helper.make_node("Identity", [topk(m).output[0]], ["best"]))
+    m.graph.output.append(onnx.helper.make_tensor_value_info("best", onnx.TensorProto.FLOAT, None))
+
+
+TOPK: dict[str, tuple[Callable[[onnx.ModelProto], None], type[HwgenError], str]] = {
+    "several values": (
+        set_k(np.array([3])),
+        UnsupportedError,
+        "k must be 1, not 3; hwgen finds the one greatest value, and where more are wanted, leave TopK out and sort "
+        "the values that the model then gives",
+    ),
+    "no value": (set_k(np.array([0])), UnsupportedError, "k must be 1, not 0; "),
+    "k of a fraction": (set_k(np.array([1.0])), ModelError, "k must be one integer, not [1.0] of float64"),
+    "k of two": (set_k(np.array([1, 2])), ModelError, "k must be one integer, not [1, 2] of int64"),
+    "k computed": (
+        lambda m: topk(m).input.__setitem__(1, m.graph.input[0].name),
+        UnsupportedError,
+        "its k (",
+    ),
+    "k an attribute": (lambda m: topk(m).input.__delitem__(1), ModelError, "must have 2 inputs and 2 outputs, not 1 "),
+    "the smallest": (set_flag("largest", 0), UnsupportedError, "largest must be 1; "),
+    "another axis": (
+        set_flag("axis", 0),
+        UnsupportedError,
+        "hwgen reads TopK along the features alone, not along axis 0",
+    ),
+    "the values too": (show_values, UnsupportedError, "are used; hwgen gives the index alone: "),
+}
+
+
+@pytest.mark.parametrize("name", TOPK)
+def test_topk_of_anything_but_one_index_is_refused(name: str, tmp_path: Path) -> None:
+    edit, kind, message = TOPK[name]
+    export("top 1", tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    edit(model)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(kind, match=rf"^TopK '[^']*': .*{re.escape(message)}") as caught:
+        hwgen.load(tmp_path / "model.onnx")
+    assert type(caught.value) is kind
 
 
 def test_names_that_a_file_uses_twice_are_told_apart(tmp_path: Path) -> None:

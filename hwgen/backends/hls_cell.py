@@ -5,22 +5,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwgen.backends.cpp import ap_type, call, code_type, matrix, memory, step_struct
+from hwgen.backends.cpp import ap_type, call, code_type, constants, matrix, memory, step_struct
 from hwgen.backends.naming import top_name
-from hwgen.errors import UnsupportedError
 from hwgen.forms import Certified
-from hwgen.integer import IntegerCell, Interval
-from hwgen.integer_cells import IntegerRnn
+from hwgen.integer import IntegerCell, IntegerGate, Interval
+from hwgen.integer_cells import IntegerGru, IntegerRnn, RecurrentCell
 from hwgen.quantizer import IntArray
 from hwgen.schedule import RUN_AHEAD, Schedule, signed
 
 
 def cell_context(design: Schedule) -> dict[str, object]:
     """What the parameters and weights of a cell and its part of a top level print."""
-    if not isinstance(design.cell, IntegerCell | IntegerRnn):
-        raise UnsupportedError(
-            f"{design.cell.name}: hwgen generates RTL of a GRU, but no HLS C++ so far; build with --backend rtl"
-        )
     cell = design.cell
     input_sums, totals = signed(design.input_product.sums), signed(design.hidden_product.sums)
     ports = (*design.inputs, *design.outputs)
@@ -53,7 +48,9 @@ def cell_context(design: Schedule) -> dict[str, object]:
         "groups": cell.hidden_size // design.units,
     }
     if isinstance(cell, IntegerRnn):
-        return context | {"expression": _nested(cell.gate.steps)}
+        return context | {"recurrence": "rnn_recurrence", "expression": _nested(cell.gate.steps)}
+    if isinstance(cell, IntegerGru):
+        return context | _gru(design, cell)
     context["initial"] = [
         _initial("InitialHidden", "hidden_t", "h0", cell.initial_hidden),
         _initial("InitialCell", "cell_t", "c0", cell.initial_cell),
@@ -61,26 +58,61 @@ def cell_context(design: Schedule) -> dict[str, object]:
     return context | _lstm(design, cell)
 
 
+def cell_kind(cell: RecurrentCell) -> str:
+    """What its templates and units are called after."""
+    return "rnn" if isinstance(cell, IntegerRnn) else "gru" if isinstance(cell, IntegerGru) else "cell"
+
+
+def _gate(gate: IntegerGate) -> dict[str, object]:
+    """The rows of a gate: its number in the cell, and its codes from its accumulators."""
+    return {
+        "name": gate.name,
+        "enum": f"k{'Candidate' if gate.name == 'cell' else gate.name.capitalize()}",
+        "expression": _nested(gate.steps),
+    }
+
+
+def _gru(design: Schedule, cell: IntegerGru) -> dict[str, object]:
+    """What a GRU has beyond others."""
+    bias = cell.new_hidden.bias
+    codes = cell.update.steps[-1].step
+    steps = {
+        "whole": cell.new_input.step,
+        "scaled": cell.reset_product.requantize,
+        "new_sum": cell.new_sum,
+        "tanh": cell.tanh,
+        "kept": cell.update_product.requantize,
+        "added": cell.new_product.requantize,
+        "hidden_sum": cell.hidden_sum,
+    }
+    calls = {f"{name}_call": call(certified) for name, certified in steps.items()}
+    types = {f"{name}_type": code_type(steps[name]) for name in ("whole", "scaled", "kept", "added")}
+    return {
+        **calls,
+        **types,
+        "recurrence": "gru_recurrence",
+        "factor": ap_type(design.factors.type),
+        "gates": [_gate(gate) for gate in cell.rows],
+        "hidden_bias": constants("hidden_bias", bias[:1] if (bias == bias[0]).all() else bias),
+        "candidate_type": code_type(cell.tanh),
+        "rest_type": ap_type(signed(Interval(cell.one - codes.last, cell.one - codes.first))),
+        "new_sum_value": _sum_type(cell.new_sum),
+        "hidden_sum_value": _sum_type(cell.hidden_sum),
+    }
+
+
 def _lstm(design: Schedule, cell: IntegerCell) -> dict[str, object]:
     """What a cell of several gates has beyond others."""
     return {
         "cell_code": ap_type(cell.cell.storage),
         "factor": ap_type(design.factors.type),
-        "gates": [
-            {
-                "name": gate.name,
-                "enum": {"input": "kInput", "forget": "kForget", "cell": "kCandidate", "output": "kOutput"}[gate.name],
-                "calls": [call(certified) for certified in gate.steps],
-                "expression": _nested(gate.steps),
-            }
-            for gate in cell.gates
-        ],
+        "gates": [_gate(gate) for gate in cell.gates],
         "forget_call": call(cell.forget_product.requantize),
         "input_call": call(cell.input_product.requantize),
         "forget_type": code_type(cell.forget_product.requantize),
         "input_type": code_type(cell.input_product.requantize),
         "tanh_type": code_type(cell.cell_tanh),
-        "sum_value": ap_type(signed(Interval(cell.cell_sum.step.lo, cell.cell_sum.step.hi))),
+        "sum_value": _sum_type(cell.cell_sum),
         "sum_call": call(cell.cell_sum),
         "tanh_call": call(cell.cell_tanh),
         "output_call": call(cell.output_product.requantize),
@@ -124,6 +156,11 @@ def _resize(design: Schedule) -> dict[str, int]:
         "in_beats": design.input_product.folds,
         "out_beats": design.hidden_product.folds,
     }
+
+
+def _sum_type(certified: Certified) -> str:
+    """The type of the sum of two codes that a step function takes."""
+    return ap_type(signed(Interval(certified.step.lo, certified.step.hi)))
 
 
 def _nested(steps: tuple[Certified, ...]) -> str:

@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 
 from hwgen.backends.cpp import ap_type, call, constants, matrix, memory, parameters, step_struct
-from hwgen.backends.hls_cell import cell_context, run_ahead
+from hwgen.backends.hls_cell import cell_context, cell_kind, run_ahead
 from hwgen.backends.naming import comment, top_name
 from hwgen.dataflow import (
     ArgmaxNode,
@@ -28,11 +28,12 @@ from hwgen.dataflow import (
     Stream,
     WidenNode,
 )
-from hwgen.integer_cells import IntegerRnn
 from hwgen.schedule import signed
 
 # What a stream holds where nothing asks for more: one beat moves in while another moves out.
 _DEPTH = 2
+# Beats that a stream holds in shift registers: those of one LUT a bit.
+_SHIFTED = 32
 # Columns of a line, without its indentation.
 _LINE = 116
 # The task of a node that has but one.
@@ -120,7 +121,7 @@ def network_context(design: Dataflow, environment: jinja2.Environment) -> dict[s
     return {
         "headers": sorted(headers),
         "blocks": [
-            environment.get_template(f"parts/{_kind(node)}.jinja").render(_node_context(design, node))
+            environment.get_template(f"parts/{_part(node)}.jinja").render(_node_context(design, node))
             for node in design.nodes
             if not isinstance(node, BufferNode)
         ],
@@ -144,6 +145,8 @@ def node_files(design: Dataflow, origin: str, environment: jinja2.Environment) -
         context = {**_node_context(design, node), "origin": origin}
         if _kind(node) == "cell":
             templates = {"parameters": "parameters.hpp.jinja", "weights": "weights.hpp.jinja"}
+        elif _kind(node) == "gru":
+            templates = {"parameters": "gru_parameters.hpp.jinja", "weights": "weights.hpp.jinja"}
         elif _kind(node) == "rnn":
             templates = {"parameters": "rnn_parameters.hpp.jinja", "weights": "layer_weights.hpp.jinja"}
         elif isinstance(node, DenseNode):
@@ -166,10 +169,16 @@ def beat_type(stream: Stream) -> str:
 
 
 def _kind(node: Node) -> str:
-    """The name of its part of the top level."""
-    if isinstance(node, CellNode) and isinstance(node.design.cell, IntegerRnn):
-        return "rnn"
+    """What its files and units are called after."""
+    if isinstance(node, CellNode):
+        return cell_kind(node.design.cell)
     return type(node).__name__.removesuffix("Node").lower()
+
+
+def _part(node: Node) -> str:
+    """The name of its part of the top level; cells whose one state is what they give share theirs."""
+    kind = _kind(node)
+    return "hidden_cell" if kind in ("rnn", "gru") else kind
 
 
 def _module(design: Dataflow, node: Node) -> str:
@@ -186,6 +195,7 @@ def _headers(design: Dataflow, node: Node) -> set[str]:
     return {
         "cell": {own, "matvec.hpp", "recurrence.hpp"},
         "rnn": {own, "matvec.hpp", "rnn_recurrence.hpp"},
+        "gru": {own, "matvec.hpp", "gru_recurrence.hpp"},
         "dense": {own, "matvec.hpp", "map.hpp"},
         "map": {own, "map.hpp"},
         "select": {"step_select.hpp"},
@@ -234,7 +244,7 @@ def _title(node: Node) -> str:
     if isinstance(node, CellNode):
         cell = node.design.cell
         order = ", from the last step to the first" if cell.reverse else ""
-        kind = "RNN" if isinstance(cell, IntegerRnn) else "LSTM"
+        kind = {"cell": "LSTM", "rnn": "RNN", "gru": "GRU"}[_kind(node)]
         return f"{kind} of {cell.hidden_size} units on {cell.input_size} inputs{order}"
     if isinstance(node, DenseNode):
         return f"dense layer of {node.product.rows} outputs on {node.product.columns} inputs"
@@ -298,11 +308,20 @@ def _top(design: Dataflow) -> _Top:
         return stream.name
 
     held: Counter[str] = Counter()
+    whole = set()
     for buffer in behind.values():
-        held[place(buffer.inputs[0])] += buffer.depth
+        name = place(buffer.inputs[0])
+        held[name] += buffer.depth
+        if buffer.sequences:
+            whole.add(name)
     for name, depth in held.items():
-        why = "Whole sequences: what this path holds while another one from the same source stores them"
-        top.links[name].depth, top.links[name].why, top.links[name].memory = depth, why, True
+        link = top.links[name]
+        link.depth = depth
+        link.why = "What this path holds while a longer one from the same source works on it"
+        if name in whole:
+            link.why = "Whole sequences: what this path holds while another one from the same source stores them"
+        # A few beats are shift registers.
+        link.memory = name in whole or depth > _SHIFTED
     for node in design.nodes:
         if isinstance(node, ConcatNode):
             for stream in node.inputs:

@@ -300,6 +300,9 @@ def resized(value: Signal, bits: int) -> str:
     """The value with its sign repeated, or its low bits."""
     if value.bits == bits:
         return value.name
+    if value.bits == 1:
+        # A wire of one bit has no sign of its own: a cast would fill up with zeros.
+        return f"{{{bits}{{{value.name}}}}}"
     return f"{bits}'({value.name})" if value.bits < bits else f"{value.name}[{bits - 1}:0]"
 
 

@@ -23,10 +23,11 @@ from hwgen.calibration.options import Method, Options
 from hwgen.calibration.report import Measured
 from hwgen.calibration.rewrite import rewrite
 from hwgen.engine import Engine
-from hwgen.errors import ConfigError
+from hwgen.errors import ConfigError, printable
 from hwgen.export.graph import free_shapes
 from hwgen.frontend import read_network
 from hwgen.integer_network import IntegerNetwork, RecurrentStage
+from hwgen.layers import SelectLayer
 from hwgen.lowering import lower
 from hwgen.quantizer import FloatArray
 
@@ -60,7 +61,7 @@ class Calibration:
             raise ConfigError(f"--output {target}: is the model itself, which would be lost; choose another file")
         given = self._bound(data)
         observer = Observer()
-        evaluate(self.network, self._draft, given, observer, lambda name: progress(f"observing {name}"))
+        exact = evaluate(self.network, self._draft, given, observer, lambda name: progress(f"observing {name}"))
         progress("choosing scales")
         chosen = Chooser(self.network, self._draft, observer.seen, self.options).choose()
         final = rewrite(self._model, self._graph, self.options, chosen)
@@ -71,12 +72,15 @@ class Calibration:
         progress("measuring the cost")
         codes = integers.run(host.encode(network, data), lambda cell, x, h0, c0: Engine(cell).run(x, h0, c0))
         wires = network.wires
+        if exact.keys() != wires.keys():
+            # A quantizer that the draft's placeholders made one with the next stands by itself.
+            exact = evaluate(network, final, given)
         measured = Measured(
             network,
             final,
             chosen,
             observer.seen,
-            evaluate(network, final, given),
+            exact,
             {name: wire.decode(codes[name]) for name, wire in wires.items()},
         )
         first = next(array for array in given.values() if array.ndim == 3)
@@ -97,9 +101,14 @@ class Calibration:
     def _bound(self, data: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
         """Arrays by wire; the option that they come from has another name here than in ``hwgen run``."""
         try:
-            return self.network.bind(data)
+            given = self.network.bind(data)
         except ConfigError as error:
             raise ConfigError(str(error).replace("--input", "--data", 1)) from error
+        steps = next(len(array) for array in given.values() if array.ndim == 3)
+        for layer in self.network.layers:
+            if isinstance(layer, SelectLayer) and not -steps <= layer.index < steps:
+                raise ConfigError(f"--data: {printable(layer.name)} picks time step {layer.index} of {steps}")
+        return given
 
 
 def _bounded(integers: IntegerNetwork) -> list[str]:

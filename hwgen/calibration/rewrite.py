@@ -30,7 +30,8 @@ from hwgen.quantizer import FloatArray, Quantizer
 _MOVES = ("Transpose", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Gather", "Slice", "Concat")
 _COPIES = ("Identity", "Dropout")
 _SQUASHES = ("Sigmoid", "Tanh")
-_READ = (*FLOAT_RECURRENT, "Gemm", "MatMul", "Add", "Relu", *_SQUASHES, *_MOVES, *_COPIES, "ArgMax")
+_RANKING = ("ArgMax", "TopK")
+_READ = (*FLOAT_RECURRENT, "Gemm", "MatMul", "Add", "Relu", *_SQUASHES, *_MOVES, *_COPIES, *_RANKING)
 _QDQ = ("QuantizeLinear", "DequantizeLinear", "Clip")
 
 
@@ -214,7 +215,7 @@ class _Rewriter:
             pending += [
                 output
                 for node in self._readers.get(name, ())
-                if node.op_type in (*_MOVES, *_COPIES, "ArgMax")
+                if node.op_type in (*_MOVES, *_COPIES, *_RANKING)
                 for output in node.output
             ]
         return False

@@ -22,23 +22,33 @@ def steady_state(
 
     ``tensor`` has its directions along ``axis``, 0 or 1, and the batch along the other.
     """
+    constant = graph.constant(tensor)
+    if constant is not None and constant.ndim:
+        # Of one value throughout as well: the projections that torch's dynamo exporter drops show here alone.
+        _by_direction(np.asarray(constant), directions, units, axis, label)
     found = _steady(graph, tensor, label, _DEPTH)
     if found is None:
         return None
-    if found.ndim > 3:
-        raise ModelError(f"{label}: must have 3 axes, not {found.ndim}")
     if found.ndim == 0:
         return np.full(units, float(found))
-    state = found.reshape((1,) * (3 - found.ndim) + found.shape)
-    state = state if axis == 0 else state.swapaxes(0, 1)
-    if state.shape[0] not in (1, directions) or state.shape[2] not in (1, units) or not state.size:
-        raise ModelError(f"{label}: must have {directions} directions and {units} units, not {list(found.shape)}")
+    state = _by_direction(found, directions, units, axis, label)
     if (state != state[:, :1]).any():
         raise UnsupportedError(
             f"{label}: differs between the sequences of a batch; make it a graph input, or the same for all"
         )
     state = np.broadcast_to(state[:, 0], (directions, units))
     return np.array(state[direction])
+
+
+def _by_direction(found: FloatArray, directions: int, units: int, axis: int, label: str) -> FloatArray:
+    """A state with the axes [directions, batch, units], lengths of 1 where it is the same throughout."""
+    if found.ndim > 3:
+        raise ModelError(f"{label}: must have 3 axes, not {found.ndim}")
+    state = found.reshape((1,) * (3 - found.ndim) + found.shape)
+    state = state if axis == 0 else state.swapaxes(0, 1)
+    if state.shape[0] not in (1, directions) or state.shape[2] not in (1, units) or not state.size:
+        raise ModelError(f"{label}: must have {directions} directions and {units} units, not {list(found.shape)}")
+    return state
 
 
 def _steady(graph: Graph, tensor: str, label: str, depth: int) -> FloatArray | None:

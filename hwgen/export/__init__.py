@@ -110,9 +110,10 @@ def _refuse_unused(names: list[str]) -> None:
         raise UnsupportedError(f"input {listing(map(printable, names))} of the module reaches no output; leave it out")
 
 
-def check_qonnx(module: Any, example_input: Any, path: str | Path) -> Agreement:
+def check_qonnx(module: Any, example_input: Any, path: str | Path, random_inputs: bool = True) -> Agreement:
     """Compare a file that ``export_qonnx`` wrote with its module, on the example and on seeded random inputs.
 
+    Without ``random_inputs`` the example alone: a batch of real data, say, of which the result then tells.
     Every time step of every recurrent layer is compared from the module's own states, and every output.  Raises
     ModelError if anything differs by more than float32 next to a rounding boundary explains, or if hwgen's integer
     model differs from its reference.
@@ -122,7 +123,7 @@ def check_qonnx(module: Any, example_input: Any, path: str | Path) -> Agreement:
     model = lower(network)
     agreement = Agreement()
     with modules.left_as_it_was(module):
-        for given in trials(network, example):
+        for given in trials(network, example) if random_inputs else (example,):
             traces: dict[str, Trace] = {}
             with recording(module, traces):
                 results = modules.values(modules.run(module, given, "input of another length or batch size"))

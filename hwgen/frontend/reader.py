@@ -16,6 +16,7 @@ from hwgen.frontend.layout import Layouts
 from hwgen.frontend.lstm_cell import read_lstm_cell
 from hwgen.frontend.qdq import holds_codes, read_chain
 from hwgen.frontend.quant_nodes import QUANT_OPS, bias_of, quantizer_of_node
+from hwgen.frontend.ranking import indices_of
 from hwgen.frontend.rnn_cell import read_rnn_cell
 from hwgen.frontend.scan import read_scan
 from hwgen.frontend.values import Dense, Value
@@ -73,7 +74,7 @@ class Reader:
             "Concat": self._concat,
             "Gather": self._gather,
             "Slice": self._slice,
-            "ArgMax": self._argmax,
+            **dict.fromkeys(("ArgMax", "TopK"), self._argmax),
             **dict.fromkeys(QUANT_OPS, self._quant),
             **dict.fromkeys(_ACTIVATIONS, self._activation),
             **dict.fromkeys(_TRANSPARENT, self._pass_on),
@@ -396,18 +397,13 @@ class Reader:
     def _argmax(self, node: onnx.NodeProto) -> None:
         label = node_label(node)
         value = self._value(node.input[0], label)
-        axis = int(str(attribute_value(node, "axis", default=0)))
-        if value.stack[1:] or not -len(value.axes) <= axis < len(value.axes) or value.axes[axis] != FEATURES:
-            raise UnsupportedError(f"{label}: hwgen reads ArgMax along the features alone, not along axis {axis}")
-        if attribute_value(node, "select_last_index", default=0):
-            raise UnsupportedError(f"{label}: select_last_index must be 0")
-        wire = self._close(value, f"{node_label(node)}, argument", label)
+        tensor, axes = indices_of(self.graph, node, value)
+        wire = self._close(value, f"{label}, argument", label)
         if len(wire.quantizer.scale) > 1:
             raise UnsupportedError(f"{label}: its arguments need one scale, not {len(wire.quantizer.scale)}")
-        axes = list(value.axes)
-        if not attribute_value(node, "keepdims", default=1):
-            del axes[axis]
-        self._emit(node, ArgmaxLayer(self._name(node), wire), tuple(axes))
+        layer = ArgmaxLayer(self._name(node), wire)
+        self.layers.append(layer)
+        self.values[tensor] = Value(axes, stack=layer.wires)
 
     # Moves.
 
