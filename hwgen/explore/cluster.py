@@ -38,6 +38,8 @@ def run(
     """
     dask = _dask()
     with contextlib.ExitStack() as stack:
+        # Deaths and lost connections are dealt with, or told as an error, here.
+        stack.enter_context(dask.utils.silence_logging_cmgr(logging.CRITICAL))
         cluster: Any = None
         address = scheduler
         if address is None:
