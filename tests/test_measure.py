@@ -27,9 +27,9 @@ from hwgen.explore import point as point_module
 from hwgen.explore import records
 from hwgen.explore.measure import measure
 
-MODEL = MODELS / "two_bits.onnx"
-TINY = Path(__file__).parents[1] / "benchmarks" / "synthesis" / "models" / "two_bits_4_6.onnx"
-FOLDINGS = ((1, 1, 1, 1), (2, 1, 2, 1), (2, 2, 2, 2), (4, 5, 4, 5))
+# 4 inputs, 6 hidden units of 2 bits.
+MODEL = Path(__file__).parents[1] / "benchmarks" / "synthesis" / "models" / "two_bits_4_6.onnx"
+FOLDINGS = ((1, 1, 1, 1), (2, 1, 2, 1), (2, 2, 4, 2), (4, 4, 4, 6))
 Results = list[dict[str, Any]]
 
 
@@ -72,7 +72,7 @@ def test_a_second_call_repeats_nothing_and_returns_the_same(tmp_path: Path) -> N
     assert more[:3] == first and calls() == ["100", "101", "102", "103"]
     assert said[0] == (3, 4, "3 of 4 points were measured before") and said[-1][:2] == (4, 4)
     # Another model, another flow or another option is another point.
-    measure(TINY, [{"clock_mhz": 100}], tmp_path, workers=0)
+    measure(MODELS / "two_bits.onnx", [{"clock_mhz": 100}], tmp_path, workers=0)
     measure(MODEL, points(100), tmp_path, workers=0, flow="xcup")
     measure(MODEL, [points(100)[0] | {"target": "xc7a35t"}], tmp_path, workers=0)
     assert calls()[4:] == ["100", "100", "100"]
@@ -118,10 +118,10 @@ def test_the_result_of_another_point_is_not_taken_for_this_one(tmp_path: Path) -
 
 @pytest.mark.usefixtures("quick")
 def test_a_point_that_fails_stops_no_other_and_is_tried_again(tmp_path: Path) -> None:
-    bad = {"folding": hwgen.Folding(3, 1, 1, 1).to_dict(), "clock_mhz": 101}
+    bad = {"folding": hwgen.Folding(5, 1, 1, 1).to_dict(), "clock_mhz": 101}
     designs = [points(100)[0], bad, {"clock_mhz": 102, "no_such_option": 1}, points(103)[0]]
     good, illegal, unknown, last = measure(MODEL, designs, tmp_path, workers=0)
-    assert illegal["error"].startswith("folding input.pe must divide the 80 gate rows, not 3")
+    assert illegal["error"].startswith("folding input.pe must divide the 24 gate rows, not 5")
     assert "no_such_option" in unknown["error"]
     assert good["measured"]["lut"] == good["predicted"]["lut"] + 8 and last["point"] == designs[3]
     assert measure(MODEL, designs, tmp_path, workers=0) == [good, illegal, unknown, last]
@@ -165,24 +165,37 @@ def test_results_of_a_cluster_are_those_of_this_process(scheduler: str, tmp_path
     assert "error" in ours[3]
 
 
-def test_a_killed_exploration_resumes_where_it_was(tmp_path: Path, quick: None) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+def test_an_exploration_that_is_stopped_goes_on_where_it_was(tmp_path: Path, quick: None, number: int) -> None:
     script = tmp_path / "explore.py"
     script.write_text(
-        "import sys, pathlib, measuring\n"
+        "import pathlib, signal, measuring\n"
         "from hwgen.explore import measure, point\n"
         'if __name__ == "__main__":\n'
         "    import test_measure\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    point.measure_point = measuring.quick\n"
-        f"    designs = test_measure.points(100, 52, 101)\n"
-        f"    measure.measure(test_measure.MODEL, designs, pathlib.Path({str(tmp_path)!r}), workers=2)\n"
+        "    try:\n"
+        "        designs = test_measure.points(100, 52, 101)\n"
+        f"        measure.measure(test_measure.MODEL, designs, pathlib.Path({str(tmp_path)!r}))\n"
+        "    except KeyboardInterrupt:\n"
+        '        print("stopped")\n'
     )
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    exploration = subprocess.Popen([sys.executable, str(script)], env=os.environ | {"PYTHONPATH": path})
-    try:
-        _wait(lambda: len(list((tmp_path / records.FOLDER).glob("*.json"))) == 2 and "52" in calls(), exploration)
-    finally:
-        exploration.send_signal(signal.SIGKILL)
-        exploration.wait()
+    environment = os.environ | {"PYTHONPATH": path, "TMPDIR": str(tmp_path)}
+    with (tmp_path / "said").open("wb") as said:
+        exploration = subprocess.Popen(
+            [sys.executable, str(script)], env=environment, start_new_session=True, stdout=said, stderr=said
+        )
+        try:
+            _wait(lambda: len(list((tmp_path / records.FOLDER).glob("*.json"))) == 2 and "52" in calls(), exploration)
+            # A terminal interrupts the workers as well.
+            (os.killpg if number == signal.SIGINT else os.kill)(exploration.pid, number)
+            exploration.wait(60)
+        finally:
+            exploration.kill()
+    # Workers that were told to stop as well have nothing to say about it.
+    assert (tmp_path / "said").read_text() == ("stopped\n" if number == signal.SIGINT else "")
     before = sorted(calls())
     (tmp_path / "go").touch()
     results = measure(MODEL, points(100, 52, 101), tmp_path, workers=0)
@@ -212,10 +225,10 @@ def test_an_interrupt_leaves_what_is_done(tmp_path: Path) -> None:
 def test_a_tiny_design_is_really_measured_on_a_worker(tmp_path: Path) -> None:
     """Nothing is left out: Verilator and Yosys run in a process of a local cluster."""
     design: dict[str, Any] = {"folding": hwgen.Folding(2, 4, 4, 6).to_dict(), "target": "xc7a35t", "clock_mhz": 100}
-    (result,) = measure(TINY, [design], tmp_path)
+    (result,) = measure(MODEL, [design], tmp_path)
     assert result["passed"] and result["mismatches"] == 0 and result["codes"] > 100
     assert result["cycles"]["predicted"] == result["cycles"]["simulated"] and result["cycles"]["predicted"]["y"]
-    scheduled = hwgen.schedule(hwgen.load(TINY), **design)
+    scheduled = hwgen.schedule(hwgen.load(MODEL), **design)
     assert result["predicted"] == cost.predict(scheduled).whole.to_dict()
     measured, predicted = result["measured"], result["predicted"]
     assert measured["dsp"] == predicted["dsp"] and measured["bram"] == predicted["bram"]

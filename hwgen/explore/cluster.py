@@ -132,6 +132,7 @@ def _processes(dask: ModuleType, workers: int) -> Iterator[Any]:
                 dashboard_address="127.0.0.1:0",
                 scheduler_kwargs={"dashboard": False},
                 local_directory=folder,
+                preload=["hwgen.explore.worker"],
                 # Synthesis is another process, whose memory Dask does not see.
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
