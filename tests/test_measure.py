@@ -136,7 +136,8 @@ def test_a_point_that_is_given_twice_is_measured_once(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_one_two_and_no_worker_processes_give_the_same_in_the_order_of_the_points(tmp_path: Path) -> None:
-    designs = points(103, 100, 102, 101, 104)
+    # The first is the last to be done.
+    designs = points(53, 100, 102, 101)
     results = [
         measure(MODEL, designs, tmp_path / str(workers), workers=workers, progress=lambda *_: None)
         for workers in (0, 1, 2)
@@ -144,7 +145,7 @@ def test_one_two_and_no_worker_processes_give_the_same_in_the_order_of_the_point
     assert [result["point"] for result in results[0]] == designs
     assert without_times(results[0]) == without_times(results[1]) == without_times(results[2])
     assert len({result["predicted"]["lut"] for result in results[0]}) >= 4
-    assert sorted(calls()) == sorted(["100", "101", "102", "103", "104"] * 3)
+    assert sorted(calls()) == sorted(["53", "100", "101", "102"] * 3)
 
 
 def test_workers_that_are_killed_lose_nothing(scheduler: str, tmp_path: Path) -> None:

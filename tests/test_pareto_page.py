@@ -228,6 +228,8 @@ def test_the_table_is_sorted_by_numbers(browser: webdriver.Chrome, tmp_path: Pat
     assert column(browser, 4) == [f"{point['cycles']:,}" for point in shown]
     buttons[9].click()
     assert column(browser, 9)[:3] == ["1,217.5 -20.0%", "1,865 -20.0%", "4,085 -20.0%"]
+    sorted_by = browser.find_elements("css selector", "#points th[aria-sort]")
+    assert [heading.text for heading in sorted_by] == ["LUT measured"]
     buttons[9].click()
     assert column(browser, 9)[0] == "4,085 -20.0%" and set(column(browser, 9)[3:]) == {"", " failed"}
 
