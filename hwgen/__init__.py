@@ -15,11 +15,11 @@ __version__ = "0.1.0"
 # Eager, since the function ``schedule`` must win over the module of the same name.
 from hwgen.api import Project, build, calibrate, lower, open_project
 from hwgen.dataflow import Dataflow
+from hwgen.explore.automatic import schedule
 from hwgen.export import export_qonnx
 from hwgen.folding import Folding
 from hwgen.frontend import load
 from hwgen.network import Network
-from hwgen.planning import schedule
 from hwgen.schedule import Schedule
 
 __all__ = [

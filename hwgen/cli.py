@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import hwgen
-from hwgen.errors import HwgenError, ToolError, UnsupportedError
+from hwgen.errors import ConfigError, HwgenError, ToolError, UnsupportedError
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -48,6 +48,7 @@ def main() -> None:
     hwgen build model.onnx -o project        an HLS project for it
     hwgen verify project                     reference = integer model = simulations, in every code
     hwgen calibrate float.onnx --data x.npy -o model.onnx      quantizers for a float model
+    hwgen report project                     its page: dataflow, timelines, resources, certificates
     hwgen lower model.onnx -o lowered.onnx   the same integers as standard ONNX, for onnxruntime
     """  # noqa: D301 - click wants the character itself: it keeps lines as they are
 
@@ -154,6 +155,17 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
 @click.option("--clock", default=100.0, show_default=True, metavar="MHZ", help="Clock frequency.")
 @click.option("--folding", type=_PATH, metavar="F.json", help="PE and SIMD, as in a project's folding.json.")
 @click.option("--steps-per-second", type=float, metavar="N", help="Choose the smallest folding that reaches this rate.")
+@click.option("--latency-us", type=float, metavar="US", help="... that has a sequence of --length steps done in time.")
+@click.option("--length", type=int, default=1, show_default=True, metavar="T", help="Steps that --latency-us is for.")
+@click.option("--fit", metavar="WHICH", help="smallest that keeps to these, or fastest that fits the part.")
+@click.option(
+    "--interleave",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="C",
+    help="Sequences that take turns, by TID.",
+)
 @click.option(
     "--max-length",
     type=int,
@@ -169,8 +181,8 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
 @_json_option
 def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     """Generate a hardware project."""
+    from hwgen.console import print_build
     from hwgen.folding import Folding, read_foldings
-    from hwgen.report import print_build
 
     folding, outputs = options["folding"], options["outputs"]
     with _err.status("lowering and certifying"):
@@ -182,7 +194,11 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
             clock_mhz=options["clock"],
             folding=read(folding) if folding else None,
             steps_per_second=options["steps_per_second"],
+            latency_us=options["latency_us"],
+            length=options["length"],
+            fit=options["fit"],
             streaming=options["streaming"],
+            interleave=options["interleave"],
             max_length=options["max_length"],
             outputs=tuple(outputs.split(",")) if outputs else None,
         )
@@ -191,6 +207,47 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
         click.echo(json.dumps({"project": str(project.path), **design.to_dict()}, indent=2))
     else:
         print_build(project.path, design, project.backends, _out)
+
+
+@main.command(epilog="Example: hwgen explore model.onnx -o space --target xc7z020 --steps-per-second 500000")
+@click.argument("models", type=_PATH, nargs=-1, required=True)
+@click.option(
+    "-o", "--output", type=_PATH, required=True, metavar="DIR", help="Folder for pareto.csv and explore.json."
+)
+@click.option("--target", default="xc7z020", show_default=True, metavar="PART", help="FPGA part.")
+@click.option("--clock", default=100.0, show_default=True, metavar="MHZ", help="Clock frequency.")
+@click.option("--length", type=int, default=1, show_default=True, metavar="T", help="Steps of a sequence, for latency.")
+@click.option(
+    "--interleave", default="1", show_default=True, metavar="LIST", help="Numbers of sequences to try: 1,2,4."
+)
+@click.option("--steps-per-second", type=float, metavar="N", help="Mark the smallest point that reaches this rate.")
+@click.option("--latency-us", type=float, metavar="US", help="... that has a sequence done in time.")
+@click.option(
+    "--fit", metavar="WHICH", help="Mark the smallest that keeps to these, or the fastest that fits the part."
+)
+@click.option("--max-length", type=int, metavar="T", help="Longest sequence of a reversed layer (default 512).")
+@click.option("--outputs", metavar="LIST", help="As hwgen build takes them.")
+@_json_option
+def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: Any) -> None:
+    """Predict every folding of one or several models: the Pareto front over cycles, latency, LUT, DSP and block RAM."""
+    from hwgen.explore import run
+    from hwgen.explore.show import print_exploration
+
+    contexts, outputs = run.parse_interleave(options.pop("interleave")), options.pop("outputs")
+    with _err.status("reading the models") as status:
+        found = run.explore(
+            run.load_all(models),
+            clock_mhz=options.pop("clock"),
+            interleave=contexts,
+            outputs=tuple(outputs.split(",")) if outputs else None,
+            progress=lambda text: status.update(escape(text)),
+            **options,
+        )
+    files = run.write(found, output)
+    if as_json:
+        click.echo(files["explore.json"].read_text(), nl=False)
+    else:
+        print_exploration(found, files, _out)
 
 
 @main.command(epilog="Example: hwgen verify project --level csim --sequences 200 --seed 7")
@@ -208,7 +265,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
 def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Compare the float64 reference, the integer model and the simulations; exit status 1 on any mismatch."""
     from hwgen import host
-    from hwgen.report import print_verification
+    from hwgen.console import print_verification
     from hwgen.verify import verify as run_verification
 
     opened = hwgen.open_project(project)
@@ -223,6 +280,22 @@ def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any
         raise SystemExit(1)
 
 
+@main.command(epilog="Example: hwgen report project --open")
+@click.argument("project", type=_PATH)
+@click.option("--open", "opening", is_flag=True, help="Show the page in the browser.")
+def report(project: Path, opening: bool) -> None:
+    """Make report.html and report.json of a project anew: one page, which works offline.
+
+    hwgen build, verify and synth do so as well.
+    """
+    from hwgen.project import write_report
+
+    page = write_report(hwgen.open_project(project)).resolve()
+    _out.print(escape(str(page)), soft_wrap=True)
+    if opening and click.launch(page.as_uri()):
+        raise ConfigError(f"--open: no browser could be started; open {page}")
+
+
 @main.command(epilog="Example: hwgen synth project --flow ecp5")
 @click.argument("project", type=_PATH)
 @click.option("--flow", default="xc7", show_default=True, help="xc7 or xcup (resources), ecp5 (placed as well).")
@@ -230,7 +303,7 @@ def verify(project: Path, inputs: tuple[str, ...], as_json: bool, **options: Any
 @_json_option
 def synth(project: Path, flow: str, device: str, as_json: bool) -> None:
     """Synthesise the RTL with Yosys, and with nextpnr for ECP5; writes synth.json."""
-    from hwgen.report import print_synthesis
+    from hwgen.console import print_synthesis
     from hwgen.synth import synthesise
 
     opened = hwgen.open_project(project)

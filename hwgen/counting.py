@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "digit": 1.0,  # bits of products with a number of two bits
         "glue": 1.0,  # LUTs of handshakes between nodes
         "multiplier": 1.7,  # bits of adders of a product in LUTs
+        "limit": 0.3,  # bits of comparisons with limits of codes that are not those of their bits
         "mux": 1.0,  # LUTs that choose a word of a beat, or a stream
         "ram": 1.0,  # LUTs of memories that are written: exact
         "rom": 1.0,  # LUTs of different columns of read-only memories of up to 64 words
@@ -41,6 +43,8 @@ EXPECTED: dict[str, dict[str, float]] = {
         "state select": 1.0,  # LUTs that choose the codes of h for the tile
         "state write": 1.0,  # groups of units, for each copy of the state
         "step adder": 1.0,  # bits of other adders of step functions and products
+        "table": 1.0,  # LUTs of tables of step functions of up to 64 words
+        "deep table": 1.3,  # and of more
         "threshold": 1.0,  # LUTs of threshold memories beyond 16 words
     },
     "ff": {
@@ -130,18 +134,26 @@ class Count:
         self.lut["ram"] += choose(block | (words <= 1), 0, banks * mapping.ram_luts(words, bits))
         self.ff["read"] += choose(block, 0, banks * bits * choose(words > 1, 1, 2))
 
-    def rom(self, memory: Memory, words: IntArray, bits: int, stages: int, absorbed: bool = False) -> None:
+    def rom(
+        self, memory: Memory, words: IntArray, bits: int, stages: int, absorbed: bool = False, what: str = "rom"
+    ) -> None:
         """hwgen_rom with contents [words, lanes] of ``bits`` a lane; ``absorbed`` registers stand in DSPs."""
-        columns = varying_columns(words, bits)
+        words = np.ascontiguousarray(words, np.int64)
+        varying, different, luts = _columns(words.tobytes(), words.shape, bits)
         if memory.block:
-            self.halves += mapping.block_ram_halves(memory.words, columns.shape[1], written=False)
+            self.halves += mapping.block_ram_halves(memory.words, varying, written=False)
         else:
-            columns = np.unique(columns, axis=1)
-            # A LUT for each 64 words of a column, unless they are all the same.
-            blocks = [columns[i : i + 64] for i in range(0, len(columns), 64)]
-            luts = sum(int((block != block[0]).any(axis=0).sum()) for block in blocks)
-            self.lut["rom" if memory.words <= 64 else "deep rom"] += luts
-        self.ff["absorbed" if absorbed else "read"] += (stages - memory.block) * columns.shape[1]
+            self.lut[what if memory.words <= 64 else f"deep {what}"] += luts
+        kept = varying if memory.block else different
+        self.ff["absorbed" if absorbed else "read"] += (stages - memory.block) * kept
+
+
+# The lanes of a design have the same tables many times over.
+@functools.lru_cache(maxsize=256)
+def _columns(data: bytes, shape: tuple[int, ...], bits: int) -> tuple[int, int, int]:
+    """Of a memory: its bits that are not the same in all words, those that differ from each other, and their LUTs."""
+    columns = varying_columns(np.frombuffer(data, np.int64).reshape(shape), bits)
+    return columns.shape[1], distinct_columns(columns).shape[1], rom_luts(columns)
 
 
 def dsp_slices(left: int, right: int, flow: str = "xc7") -> int:
@@ -157,3 +169,22 @@ def varying_columns(words: IntArray, bits: int) -> NDArray[np.bool_]:
     """The bits of a memory [words, lanes] that are not the same in all words, [words, bits]: others are not stored."""
     found = (words[:, :, np.newaxis] >> np.arange(bits) & 1).astype(bool).reshape(len(words), -1)
     return found[:, (found != found[0]).any(axis=0)]
+
+
+def distinct_columns(columns: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Each of the columns of a memory once: those that are equal are stored once."""
+    packed = np.packbits(columns, axis=0)
+    first = {column.tobytes(): place for place, column in reversed(list(enumerate(packed.T)))}
+    return columns[:, sorted(first.values())]
+
+
+def rom_luts(columns: NDArray[np.bool_]) -> int:
+    """LUTs of a read-only memory: one for each 64 words of a column, unless they are all the same.
+
+    An inverted column is the same one, and that of two words is the address.
+    """
+    if len(columns) <= 2:
+        return 0
+    columns = distinct_columns(columns ^ columns[0])
+    blocks = [columns[i : i + 64] for i in range(0, len(columns), 64)]
+    return sum(int((block != block[0]).any(axis=0).sum()) for block in blocks)

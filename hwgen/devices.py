@@ -19,18 +19,27 @@ class Device:
     dsp: int
     bram36: int
 
+    @property
+    def flow(self) -> str:
+        """The Yosys flow whose resources are predicted: UltraScale parts have wider DSPs."""
+        return "xc7" if self.name.startswith("xc7") else "xcup"
 
-# AMD data sheets DS190 (Zynq-7000), DS180 (7 series), DS891 (Zynq UltraScale+), DS890 (UltraScale).
+
+# AMD data sheets DS190 (Zynq-7000), DS180 (7 series), DS891 (Zynq UltraScale+), DS890 (UltraScale), DS962 (Alveo).
 DEVICES = {
     device.name: device
     for device in (
         Device("xc7z010", "xc7z010clg400-1", 17_600, 35_200, 80, 60),
         Device("xc7z020", "xc7z020clg400-1", 53_200, 106_400, 220, 140),
+        Device("xc7z045", "xc7z045ffg900-2", 218_600, 437_200, 900, 545),
+        Device("xc7s15", "xc7s15cpga196-1", 8_000, 16_000, 20, 10),
         Device("xc7a35t", "xc7a35tcpg236-1", 20_800, 41_600, 90, 50),
         Device("xc7a100t", "xc7a100tcsg324-1", 63_400, 126_800, 240, 135),
+        Device("xc7k325t", "xc7k325tffg900-2", 203_800, 407_600, 840, 445),
         Device("xczu3eg", "xczu3eg-sbva484-1-e", 70_560, 141_120, 360, 216),
         Device("xczu7ev", "xczu7ev-ffvc1156-2-e", 230_400, 460_800, 1_728, 312),
         Device("xcku115", "xcku115-flva1517-2-e", 663_360, 1_326_720, 5_520, 2_160),
+        Device("xcu250", "xcu250-figd2104-2L-e", 1_728_000, 3_456_000, 12_288, 2_688),
     )
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 from hwgen.errors import ConfigError
 from hwgen.forms import Certified, latency
 from hwgen.integer_cells import IntegerGru, IntegerRnn, RecurrentCell
+from hwgen.interleaving import interval
 
 # Multipliers that a design may take when no rate is asked for: what a small device has to spare.
 DEFAULT_MULTIPLIERS = 64
@@ -134,26 +135,32 @@ def _foldings(rows: list[int], columns: list[int]) -> Iterator[tuple[int, int]]:
     return ((pe, simd) for pe in rows for simd in columns)
 
 
-def budget(cell: RecurrentCell, clock_mhz: float, steps_per_second: float) -> int:
-    """Cycles that a rate leaves for a time step; raises ConfigError if the recurrence of the cell cannot keep it."""
+def budget(cell: RecurrentCell, clock_mhz: float, steps_per_second: float, contexts: int = 1) -> int:
+    """Cycles that a rate leaves for a time step; raises ConfigError if the recurrence of the cell cannot keep it.
+
+    ``contexts`` sequences are interleaved.
+    """
     if not steps_per_second > 0:
         raise ConfigError(f"--steps-per-second must be positive, not {steps_per_second:g}")
     cycles = int(clock_mhz * 1e6 / steps_per_second)
     gates, h = len(cell.rows), cell.hidden_size
-    best = min(
-        gates * h * h // (pe * simd) + recurrence_depth(cell, simd)
-        for pe, simd in _foldings(legal_hidden_pe(gates, h), divisors(h))
-    )
+    best = min(_interval(cell, pe, simd, contexts) for pe, simd in _foldings(legal_hidden_pe(gates, h), divisors(h)))
     if best > cycles:
         raise ConfigError(
             f"--steps-per-second {steps_per_second:g} at {clock_mhz:g} MHz leaves {cycles} cycles a step; the "
             f"recurrence needs at least {best}: at most {clock_mhz * 1e6 / best:.0f} steps a second, "
-            "or a faster clock"
+            "or a faster clock" + (", or more sequences side by side (--interleave)" if best > 1 else "")
         )
     return cycles
 
 
-def derive_folding(cell: RecurrentCell, cycles: int | None) -> Folding:
+def _interval(cell: RecurrentCell, pe: int, simd: int, contexts: int) -> int:
+    """Estimated cycles from one time step to the next, of all sequences that are interleaved."""
+    tiles = len(cell.rows) * cell.hidden_size**2 // (pe * simd)
+    return interval(tiles, tiles + recurrence_depth(cell, simd), contexts)
+
+
+def derive_folding(cell: RecurrentCell, cycles: int | None, contexts: int = 1) -> Folding:
     """The fewest multipliers for at most so many cycles a step; of equals the fewest step functions, then cycles.
 
     ``budget`` checks that the cell can keep to them; without a number a small balanced design is taken.
@@ -162,7 +169,7 @@ def derive_folding(cell: RecurrentCell, cycles: int | None) -> Folding:
     hidden = list(_foldings(legal_hidden_pe(gates, h), divisors(h)))
 
     def hidden_cycles(pe: int, simd: int) -> int:
-        return gates * h * h // (pe * simd) + recurrence_depth(cell, simd)
+        return _interval(cell, pe, simd, contexts)
 
     def price(fold: tuple[int, int]) -> tuple[int, int, int]:
         # A lane has the step function of one gate, or of all that it serves in turn: below G lanes nothing is saved.

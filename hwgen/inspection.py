@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from hwgen import cost
+from hwgen.console import cost_line, print_schedule
 from hwgen.dataflow import Design
 from hwgen.errors import printable
 from hwgen.integer import Interval
@@ -31,7 +32,6 @@ from hwgen.layers import (
 from hwgen.lowering import lower
 from hwgen.network import Network
 from hwgen.quantizer import Quantizer
-from hwgen.report import cost_line, print_schedule
 
 
 def describe(network: Network, design: Design | None, refusal: str | None = None) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def describe(network: Network, design: Design | None, refusal: str | None = None
             {"name": output.name, "axes": list(output.axes), "shows": [wire.name for wire in output.wires]}
             for output in network.outputs
         ],
-        "layers": [_describe_layer(layer, stage) for layer, stage in zip(network.layers, model.stages, strict=True)],
+        "layers": [describe_layer(layer, stage) for layer, stage in zip(network.layers, model.stages, strict=True)],
         "default_schedule": None if design is None else design.to_dict(),
         "predicted_resources": None if design is None else cost.predict(design).to_dict(),
         "no_hardware": refusal,
@@ -55,7 +55,8 @@ def describe(network: Network, design: Design | None, refusal: str | None = None
     }
 
 
-def _describe_layer(layer: Layer, stage: Stage) -> dict[str, Any]:
+def describe_layer(layer: Layer, stage: Stage) -> dict[str, Any]:
+    """A layer and what was made of it: sizes, quantizers, ranges of accumulators, step functions."""
     return {
         "name": layer.name,
         "kind": _kind(layer),

@@ -161,7 +161,11 @@ def memories(times: Timeline) -> dict[str, Memory]:
     }
     if not isinstance(cell, IntegerRnn):
         state = cell.cell if isinstance(cell, IntegerCell) else cell.hidden
-        found["cell_state"] = memory(times.groups, design.units * code_bits(state), True)
+        words = times.groups
+        if design.options.interleave > 1:
+            # A context is a power of two of groups.
+            words = 1 << (design.options.interleave - 1).bit_length() + (words - 1).bit_length()
+        found["cell_state"] = memory(words, design.units * code_bits(state), True)
     if cell.reverse:
         reversed_ports = [port for port in (*design.inputs, *design.outputs) if port.name in ("x", "y")]
         found |= {port.name: reverse_memory(port, design.options.max_length) for port in reversed_ports}

@@ -35,6 +35,7 @@ def schedule(
     streaming: bool = False,
     max_length: int | None = None,
     outputs: tuple[str, ...] | None = None,
+    interleave: int = 1,
 ) -> Design:
     """Fold a network for a device.
 
@@ -46,11 +47,15 @@ def schedule(
     if network.is_single_lstm:
         if isinstance(folding, Mapping):
             folding = Folding.from_dict(folding)
-        return single.schedule(network, target, clock_mhz, folding, steps_per_second, streaming, max_length, outputs)
+        return single.schedule(
+            network, target, clock_mhz, folding, steps_per_second, streaming, max_length, outputs, interleave
+        )
     if folding is not None and not isinstance(folding, Mapping):
         raise ConfigError("--folding: a model of several layers takes a folding for each of its nodes by name")
     if streaming:
         raise ConfigError("--streaming keeps the state of one LSTM layer; this model has other layers as well")
+    if interleave != 1:
+        raise ConfigError("--interleave shares one LSTM layer among sequences; this model has other layers as well")
     integer = lower(network)
     shown = _outputs(network, outputs)
     everything, wires = _spread_selections(network, integer)

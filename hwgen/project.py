@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import hwgen
-from hwgen import cost, dataflow, frontend, vectors
+from hwgen import cost, dataflow, frontend, report, vectors
 from hwgen.backends import hls, rtl
 from hwgen.backends.naming import comment, top_name
 from hwgen.dataflow import CellNode, Dataflow, Design
 from hwgen.errors import ConfigError, printable
+from hwgen.interleaving import Order
 from hwgen.planning import schedule
 from hwgen.rtl_timing import Timeline, timeline
 
 MANIFEST = "hwgen.json"
 BACKENDS = ("hls", "rtl")
+RESULTS = ("verify.json", "synth.json")
 # Sequences in the vectors that a project ships with.
 _SHIPPED_SEQUENCES = 24
 _SHIPPED_SEED = 1
@@ -45,6 +47,8 @@ def build(design: Design, out: str | Path, backend: str = "hls") -> Project:
     if backend not in (*BACKENDS, "all"):
         raise ConfigError(f"--backend must be one of {', '.join(BACKENDS)}, all, not {printable(backend)}")
     backends = BACKENDS if backend == "all" else (backend,)
+    if "hls" in backends and design.options.interleave > 1:
+        raise ConfigError(f"--interleave {design.options.interleave} is built by --backend rtl only, not {backend}")
     out = Path(out)
     _check_replaceable(out)
     files = render(design, backends)
@@ -76,16 +80,16 @@ def render(design: Design, backends: tuple[str, ...]) -> dict[str, bytes]:
     )
     files = {
         "model.onnx": design.network.source,
-        "schedule.json": _json(design.to_dict()),
         "folding.json": _json(_folding(design)),
         "certificate.json": _json(dataflow.certificate(design)),
         "integer_model.json": dataflow.integer_json(design).encode(),
     }
+    facts = _facts(design, backends)
+    files["schedule.json"] = _json(facts)
     if "hls" in backends:
         files |= {f"hls/{path}": text.encode() for path, text in hls.generate(design, origin).items()}
         files |= {f"hls/vectors/{name}.txt": text.encode() for name, text in _shipped_vectors(design).items()}
     if "rtl" in backends:
-        files["schedule.json"] = _json({**design.to_dict(), "rtl": _rtl_facts(design)})
         files |= {f"rtl/{path}": text.encode() for path, text in rtl.generate(design, origin).items()}
         files |= {f"rtl/vectors/{name}.txt": text.encode() for name, text in _shipped_vectors(design).items()}
     options = design.options
@@ -98,17 +102,24 @@ def render(design: Design, backends: tuple[str, ...]) -> dict[str, bytes]:
             "target": options.target.part,
             "clock_mhz": options.clock_mhz,
             "streaming": options.streaming,
+            "interleave": options.interleave,
             "max_length": vectors.longest_length(design),
             "outputs": list(options.outputs),
             "folding": _folding(design),
         },
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
     }
-    return files | {MANIFEST: _json(manifest)}
+    # The report changes with every verification and synthesis.
+    return files | {MANIFEST: _json(manifest)} | report.files(design, backends, facts)
 
 
 def _folding(design: Design) -> dict[str, Any]:
     return design.foldings() if isinstance(design, Dataflow) else dict(design.folding.to_dict())
+
+
+def _facts(design: Design, backends: tuple[str, ...]) -> dict[str, Any]:
+    """What schedule.json says."""
+    return design.to_dict() | ({"rtl": _rtl_facts(design)} if "rtl" in backends else {})
 
 
 def _rtl_facts(design: Design) -> dict[str, Any]:
@@ -142,12 +153,41 @@ def open_project(path: str | Path) -> Project:
             clock_mhz=options["clock_mhz"],
             folding=options["folding"],
             streaming=options["streaming"],
+            interleave=options["interleave"],
             max_length=options["max_length"],
             outputs=tuple(options["outputs"]),
         )
         return Project(path, design, tuple(manifest["backends"]))
     except (KeyError, TypeError) as error:
         raise ConfigError(f"{path / MANIFEST}: damaged ({error}); build the project again") from error
+
+
+def write_report(project: Project) -> Path:
+    """Make report.json and report.html anew, from the design and the last verification and synthesis; gives the page.
+
+    Raises ConfigError if verify.json or synth.json is damaged, or the project cannot be written.
+    """
+    facts = _facts(project.design, project.backends)
+    found = report.files(project.design, project.backends, facts, *(_results(project.path / name) for name in RESULTS))
+    try:
+        for name, data in found.items():
+            beside = project.path / f".{name}.new"
+            beside.write_bytes(data)
+            beside.replace(project.path / name)
+    except OSError as error:
+        raise ConfigError(f"{project.path}: the report cannot be written ({error.strerror})") from error
+    return project.path / report.PAGE
+
+
+def _results(path: Path) -> dict[str, Any] | None:
+    """What verify or synth found, if they ran."""
+    if not path.is_file():
+        return None
+    try:
+        data: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON ({error}); delete it, or run hwgen {path.stem} again") from error
+    return data
 
 
 def _shipped_vectors(design: Design) -> dict[str, str]:
@@ -157,13 +197,10 @@ def _shipped_vectors(design: Design) -> dict[str, str]:
 
 def port_files(design: Design, sequences: vectors.Sequences, results: vectors.Results) -> dict[str, str]:
     """The vector file of every port of the design: what goes in, and what must come out."""
-    ones = (1,) * len(sequences.lengths)
-    files = {}
-    for port in design.inputs:
-        files[port.name] = vectors.to_text(sequences.codes[port.name], sequences.lengths if port.per_step else ones)
-    for port in design.outputs:
-        files[port.name] = vectors.to_text(results.port(port.name), sequences.lengths if port.per_step else ones)
-    return files
+    order = Order(sequences.lengths, design.options.interleave)
+    codes = {port.name: sequences.codes[port.name] for port in design.inputs}
+    codes |= {port.name: results.port(port.name) for port in design.outputs}
+    return {port.name: vectors.to_text(port, codes[port.name], order) for port in (*design.inputs, *design.outputs)}
 
 
 def _json(data: dict[str, Any]) -> bytes:

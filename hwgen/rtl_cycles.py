@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hwgen import stream_cycles
+from hwgen.cell_cycles import Loop, cell_processes
 from hwgen.dataflow import (
     ArgmaxNode,
     BufferNode,
@@ -25,8 +26,9 @@ from hwgen.dataflow import (
     WidenNode,
 )
 from hwgen.events import Channel, Process, Series, run
+from hwgen.interleaving import Order, interval
 from hwgen.registers import Registers, registers_for
-from hwgen.rtl_timing import Timeline, timeline
+from hwgen.rtl_timing import timeline
 from hwgen.schedule import Port, Schedule
 
 
@@ -49,28 +51,41 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Simulation:
-    """A design that has run: channels by port and, of several nodes, by stream; who owns each process that waits."""
+    """A design that has run: channels by port and, of several nodes, by stream; who owns each process that waits.
+
+    ``loops`` are those of recurrent layers by node; that of a design of one layer is called "".
+    """
 
     ports: dict[str, Channel]
     streams: dict[str, Channel]
     owners: dict[Process, str]
+    loops: dict[str, Loop]
+
+    @property
+    def begin(self) -> int:
+        """Cycle of the first beat that x accepts: a wide one in front of narrower ones moves with its last part."""
+        return self.ports["x"].moved.cycles[0]
 
 
 def simulate(design: Design, lengths: Sequence[int], registers: Registers | None = None) -> Simulation:
     """Run sequences of so many steps back to back, with no stalls at the edges, until nothing moves any more."""
     registers = registers or registers_for(design.options.clock_mhz)
+    loops: dict[str, Loop] = {}
     if isinstance(design, Schedule):
         channels: dict[str, Channel] = {}
+        loops[""] = Loop(timeline(design, registers))
         edges = {port.name: Channel() for port in (*design.inputs, *design.outputs)}
-        owners = dict.fromkeys(_cell(timeline(design, registers), edges), design.cell.name)
+        order = Order(tuple(lengths), design.options.interleave)
+        owners = dict.fromkeys(cell_processes(loops[""], edges, order), design.cell.name)
     else:
         channels = {stream.name: Channel() for stream in design.streams}
         edges = {edge.port.name: channels[edge.stream.name] for edge in (*design.input_edges, *design.output_edges)}
-        owners = {process: node.name for node in design.nodes for process in _node(node, channels, registers)}
-    owners |= {_source(edges[port.name], port, lengths): port.name for port in design.inputs}
+        owners = {process: node.name for node in design.nodes for process in _node(node, channels, registers, loops)}
+        order = Order(tuple(lengths))
+    owners |= {_source(edges[port.name], port, order): port.name for port in design.inputs}
     owners |= {_sink(edges[port.name]): port.name for port in design.outputs}
     run(owners)
-    return Simulation(edges, channels, owners)
+    return Simulation(edges, channels, owners, loops)
 
 
 def beats_of(port: Port, lengths: Sequence[int]) -> int:
@@ -80,30 +95,29 @@ def beats_of(port: Port, lengths: Sequence[int]) -> int:
 
 def predict(design: Design, lengths: Sequence[int], registers: Registers | None = None) -> Prediction:
     """Cycles of sequences of so many steps back to back, with no stalls at the edges."""
-    edges = simulate(design, lengths, registers).ports
+    simulation = simulate(design, lengths, registers)
+    edges, begin = simulation.ports, simulation.begin
     moved = {port: edges[port.name].moved.cycles for port in design.outputs}
     for port, cycles in moved.items():
         expected = beats_of(port, lengths)
         assert len(cycles) == expected, f"{port.name}: {len(cycles)} of {expected} beats leave the design"
-    # A wide beat in front of narrower ones moves with the last of its parts.
-    begin = edges["x"].moved.cycles[0]
     return Prediction({port.name: (cycles[0] - begin, cycles[-1] - begin) for port, cycles in moved.items()})
 
 
 def period(design: Design) -> int:
-    """Cycles from one time step to the next within a sequence: of several nodes those of the slowest."""
+    """Cycles from one time step to the next: of several nodes those of the slowest, of sequences in turns of all."""
     if isinstance(design, Schedule):
-        return timeline(design).period
+        times = timeline(design)
+        return max(interval(times.tiles, times.period, design.options.interleave), design.input_product.cycles)
     return max(period(node.design) if isinstance(node, CellNode) else node.cycles for node in design.nodes)
 
 
-def _source(channel: Channel, port: Port, lengths: Sequence[int]) -> Process:
+def _source(channel: Channel, port: Port, order: Order) -> Process:
     """All sequences, a beat as soon as the one before it has moved."""
     beat = cycle = 0
-    for length in lengths:
-        count = port.beats * (length if port.per_step else 1)
-        for number in range(count):
-            channel.offer(cycle, number == count - 1)
+    for last in [arrival.last for arrival in order.arrivals] if port.per_step else [True] * len(order.lengths):
+        for number in range(port.beats):
+            channel.offer(cycle, last and number == port.beats - 1)
             cycle = 1 + (yield channel.moved, beat)
             beat += 1
 
@@ -116,13 +130,16 @@ def _sink(channel: Channel) -> Process:
         beat += 1
 
 
-def _node(node: Node, channels: Mapping[str, Channel], registers: Registers) -> Iterator[Process]:
+def _node(
+    node: Node, channels: Mapping[str, Channel], registers: Registers, loops: dict[str, Loop]
+) -> Iterator[Process]:
     inputs = [channels[stream.name] for stream in node.inputs]
     outputs = [channels[stream.name] for stream in node.outputs]
     if isinstance(node, CellNode):
         ports = (*node.design.inputs, *node.design.outputs)
         edges = {port.name: channel for port, channel in zip(ports, (*inputs, *outputs), strict=True)}
-        yield from _cell(timeline(node.design, registers), edges)
+        loops[node.name] = Loop(timeline(node.design, registers))
+        yield from cell_processes(loops[node.name], edges)
     elif isinstance(node, DenseNode):
         yield from _dense(node, inputs[0], outputs[0])
     elif isinstance(node, MapNode):
@@ -145,176 +162,6 @@ def _node(node: Node, channels: Mapping[str, Channel], registers: Registers) -> 
     else:
         assert isinstance(node, ArgmaxNode), node
         yield stream_cycles.argmax(node.inputs[0].beats, inputs[0], outputs[0])
-
-
-# A recurrent layer.
-
-
-def _cell(times: Timeline, edges: Mapping[str, Channel]) -> Iterator[Process]:
-    design = times.design
-    x, y = edges["x"], edges.get("y")
-    if design.cell.reverse:
-        turned = Channel()
-        yield from _reverse(x, turned)
-        x = turned
-        if y is not None:
-            backward = Channel()
-            yield from _reverse(backward, y)
-            y = backward
-    frees, projected, sums_last = Series(), Series(), list[bool]()
-    yield _input_product(times, x, frees, projected, sums_last)
-    loads = []
-    for port in design.inputs:
-        if port.name != "x":
-            loads.append(_Load(Series(), Series(), times.uses[port.name]))
-            yield _initial_state(port.beats, edges[port.name], loads[-1])
-    outputs = []
-    for port in design.outputs:
-        written = [times.written(group, times.outputs[port.name]) for group in range(times.groups)]
-        outputs.append(_Output(port.name == "y", written))
-        channel = y if port.name == "y" else edges[port.name]
-        assert channel is not None
-        yield _output(outputs[-1], channel)
-    yield _recurrence(times, projected, sums_last, frees, loads, outputs)
-
-
-@dataclass(frozen=True)
-class _Load:
-    """Initial states: when one can be used, when its place is free again, cycles from a start to its last use."""
-
-    available: Series
-    releases: Series
-    used: int
-
-
-class _Output:
-    """An output of a cell: steps that write a vector to it, cycles from their start to each beat, and when all left."""
-
-    def __init__(self, every_step: bool, written: list[int]) -> None:
-        self.every_step, self.written = every_step, written
-        self.starts, self.sent = Series(), Series()
-        self.last: list[bool] = []
-
-
-def _input_product(times: Timeline, x: Channel, frees: Series, projected: Series, last: list[bool]) -> Process:
-    """Steps as their last tile is issued; so many are ahead of the recurrence at most as their buffer holds."""
-    product = times.design.input_product
-    beat = step = 0
-    end = -1
-    while True:
-        ready = end + 1
-        if step >= times.sums_steps:
-            ready = max(ready, 1 + (yield frees, step - times.sums_steps))
-        for _ in range(product.column_tiles):
-            x.accept(ready)
-            end = yield x.moved, beat
-            ready, beat = end + 1, beat + 1
-        end += (product.folds - 1) * product.column_tiles
-        last.append(x.last[beat - 1])
-        projected.append(end)
-        step += 1
-
-
-def _initial_state(beats: int, channel: Channel, load: _Load) -> Process:
-    """Two are kept: one is used, the next one arrives."""
-    beat = vector = 0
-    end = -1
-    while True:
-        ready = end + 1
-        if vector >= 2:
-            ready = max(ready, 1 + (yield load.releases, vector - 2))
-        for _ in range(beats):
-            channel.accept(ready)
-            end = yield channel.moved, beat
-            ready, beat = end + 1, beat + 1
-        load.available.append(end + 1)
-        vector += 1
-
-
-def _recurrence(
-    times: Timeline, projected: Series, sums_last: list[bool], frees: Series, loads: list[_Load], outputs: list[_Output]
-) -> Process:
-    """Starts of time steps: everything within a step has its fixed cycle from there."""
-    step = sequence = start = 0
-    first = True
-    while True:
-        ready = 1 + times.input_latency + (yield projected, step)
-        last = sums_last[step]
-        if step:
-            ready = max(ready, start + (times.tiles if first else times.period))
-        writes = [output for output in outputs if output.every_step or last]
-        for output in writes:
-            if len(output.last) >= times.output_vectors:
-                ready = max(ready, 1 + (yield output.sent, len(output.last) - times.output_vectors))
-        if first:
-            for load in loads:
-                ready = max(ready, (yield load.available, sequence))
-        start = ready
-        if first:
-            for load in loads:
-                load.releases.append(start + load.used)
-            sequence += 1
-        frees.append(start + times.freed)
-        for output in writes:
-            output.last.append(last)
-            output.starts.append(start)
-        first = last and not times.design.options.streaming
-        step += 1
-
-
-def _output(output: _Output, channel: Channel) -> Process:
-    """Beats are offered the cycle after they are written."""
-    beat = vector = 0
-    moved = -1
-    while True:
-        start = yield output.starts, vector
-        for group, written in enumerate(output.written):
-            last = output.last[vector] and group == len(output.written) - 1
-            channel.offer(max(start + written, moved) + 1, last)
-            moved = yield channel.moved, beat
-            beat += 1
-        output.sent.append(moved)
-        vector += 1
-
-
-def _reverse(before: Channel, after: Channel) -> Iterator[Process]:
-    """Two halves: one is filled while the other is emptied."""
-    stored, emptied, counts = Series(), Series(), list[int]()
-
-    def fill() -> Process:
-        beat = sequence = 0
-        moved = -1
-        while True:
-            ready = moved + 1
-            if sequence >= 2:
-                ready = max(ready, 1 + (yield emptied, sequence - 2))
-            begin = beat
-            while beat == begin or not before.last[beat - 1]:
-                before.accept(ready)
-                moved = yield before.moved, beat
-                ready, beat = moved + 1, beat + 1
-            counts.append(beat - begin)
-            stored.append(moved)
-            sequence += 1
-
-    def drain() -> Process:
-        beat = sequence = 0
-        issued = moved = -1
-        while True:
-            # A half is seen to be filled, then its first address is loaded, then read.
-            ready = 2 + max((yield stored, sequence), issued)
-            for number in range(counts[sequence]):
-                issued = max(ready, issued + 1, moved)
-                last = number == counts[sequence] - 1
-                if last:
-                    emptied.append(issued)
-                after.offer(issued + 1, last)
-                moved = yield after.moved, beat
-                beat += 1
-            sequence += 1
-
-    yield fill()
-    yield drain()
 
 
 # What stands around recurrent layers.

@@ -16,6 +16,7 @@ from hwgen.folding import Folding, budget, check_folding, derive_folding, recurr
 from hwgen.forms import Certified
 from hwgen.integer import IntegerCell, Interval
 from hwgen.integer_cells import RecurrentCell
+from hwgen.interleaving import MOST_CONTEXTS, interval
 from hwgen.lowering import lower_cell
 from hwgen.network import Network
 from hwgen.quantizer import IntArray, IntegerType
@@ -79,6 +80,8 @@ class Port:
     beats: int
     per_step: bool
     packed: bool = False
+    # Bits of TID, where sequences are interleaved.
+    id_bits: int = 0
 
     @property
     def lane_bits(self) -> int:
@@ -106,7 +109,7 @@ class Port:
             "lane_bits": self.lane_bits,
             "tdata_bits": self.bits,
             "beats": self.beats,
-        }
+        } | ({"tid_bits": self.id_bits} if self.id_bits else {})
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ class Options:
     streaming: bool
     max_length: int
     outputs: tuple[str, ...]
+    # Sequences that are worked on in turns, each with a state of its own.
+    interleave: int = 1
 
 
 @dataclass(frozen=True)
@@ -164,8 +169,9 @@ class Schedule:
 
     @property
     def step_cycles(self) -> int:
-        """Estimated cycles from one time step to the next."""
-        return max(self.hidden_product.cycles + self.depth, self.input_cycles)
+        """Estimated cycles from one time step to the next, of all sequences that are interleaved."""
+        tiles = self.hidden_product.cycles
+        return max(interval(tiles, tiles + self.depth, self.options.interleave), self.input_cycles)
 
     @property
     def input_cycles(self) -> int:
@@ -191,6 +197,7 @@ class Schedule:
             "target": asdict(self.options.target),
             "clock_mhz": self.options.clock_mhz,
             "streaming": self.options.streaming,
+            "interleave": self.options.interleave,
             "max_length": self.options.max_length if self.cell.reverse else None,
             "folding": self.folding.to_dict(),
             "cycles": {
@@ -239,20 +246,23 @@ def schedule(
     streaming: bool = False,
     max_length: int | None = None,
     outputs: tuple[str, ...] | None = None,
+    interleave: int = 1,
 ) -> Schedule:
     """Fold a network for a device.
 
     ``folding`` fixes PE and SIMD; otherwise the smallest design that reaches ``steps_per_second`` at ``clock_mhz`` is
-    taken, or without a rate a small balanced one.  Raises ConfigError where the options cannot be met.
+    taken, or without a rate a small balanced one.  ``interleave`` sequences share it, each on its own TID.  Raises
+    ConfigError where the options cannot be met.
     """
     cell = lower_cell(network.layer)
-    options = _check_options(network, device(target), clock_mhz, streaming, max_length, outputs)
+    options = _check_options(network, device(target), clock_mhz, streaming, max_length, outputs, interleave)
     if folding is not None and steps_per_second is not None:
         raise ConfigError(
             "--folding and --steps-per-second exclude each other: the rate is what a folding follows from"
         )
     if folding is None:
-        folding = derive_folding(cell, None if steps_per_second is None else budget(cell, clock_mhz, steps_per_second))
+        rate = None if steps_per_second is None else budget(cell, clock_mhz, steps_per_second, interleave)
+        folding = derive_folding(cell, rate, interleave)
     return design_cell(network, cell, options, folding)
 
 
@@ -267,8 +277,12 @@ def design_cell(
     gates, h = len(cell.rows), cell.hidden_size
     units = max(1, folding.hidden_pe // gates)
 
+    ids = (options.interleave - 1).bit_length()
+
     def state(name: str, direction: str, what: str, codes: IntegerType, per_step: bool = False) -> Port:
-        return Port(name, direction, what, codes, units, h // units, per_step, packed)
+        # Initial states come in the order in which their sequences begin.
+        tid = ids if direction == "out" else 0
+        return Port(name, direction, what, codes, units, h // units, per_step, packed, tid)
 
     ports = {
         "sequence": state("y", "out", "hidden state of every time step", cell.hidden, per_step=True),
@@ -277,7 +291,7 @@ def design_cell(
     if isinstance(cell, IntegerCell):
         ports["last_cell"] = state("c_n", "out", "cell state after the last step", cell.cell)
     simd = folding.input_simd
-    inputs = [Port("x", "in", "input of every time step", cell.input, simd, cell.input_size // simd, True, packed)]
+    inputs = [Port("x", "in", "input of every time step", cell.input, simd, cell.input_size // simd, True, packed, ids)]
     if cell.initial_hidden is None:
         inputs.append(state("h0", "in", "initial hidden state of a sequence", cell.hidden))
     if isinstance(cell, IntegerCell) and cell.initial_cell is None:
@@ -304,8 +318,11 @@ def _check_options(
     streaming: bool,
     max_length: int | None,
     outputs: tuple[str, ...] | None,
+    interleave: int,
 ) -> Options:
     layer = network.layer
+    if not 1 <= interleave <= MOST_CONTEXTS:
+        raise ConfigError(f"--interleave must be from 1 to {MOST_CONTEXTS} sequences, not {interleave}")
     if not 1 <= clock_mhz <= 1000:
         raise ConfigError(f"--clock must be from 1 to 1000 MHz, not {clock_mhz:g}")
     if max_length is not None and not layer.reverse:
@@ -317,6 +334,8 @@ def _check_options(
     given = layer.initial_hidden.source or layer.initial_cell.source
     if streaming and given:
         raise ConfigError(f"--streaming keeps the state after TLAST, but the model takes it from {printable(given)}")
+    if interleave > 1 and layer.reverse:
+        raise ConfigError("--interleave takes steps as they come; a reversed layer needs the end of a sequence first")
     shown = [wire.name.removeprefix(f"{layer.name}.") for output in network.outputs for wire in output.wires]
     if outputs is None:
         outputs = ("sequence",) if "sequence" in shown else tuple(shown)
@@ -325,7 +344,7 @@ def _check_options(
             raise ConfigError(f"--outputs must be among {', '.join(OUTPUTS)}, not {printable(name)}")
     if not outputs:
         raise ConfigError(f"--outputs: at least one of {', '.join(OUTPUTS)} is needed")
-    return Options(target, float(clock_mhz), streaming, max_length or DEFAULT_MAX_LENGTH, tuple(outputs))
+    return Options(target, float(clock_mhz), streaming, max_length or DEFAULT_MAX_LENGTH, tuple(outputs), interleave)
 
 
 def _fold(cell: RecurrentCell, name: str, pe: int, simd: int) -> FoldedProduct:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwgen import mapping
-from hwgen.arrays import Value
+from hwgen.arrays import Value, choose
 from hwgen.backends.rtl import taps
 from hwgen.backends.sv import index_bits
-from hwgen.counting import Count, Unit, dsp_slices, varying_columns
+from hwgen.counting import Count, Unit, dsp_slices, rom_luts, varying_columns
 from hwgen.mapping import Memory, code_bits
 from hwgen.quantizer import IntArray
 from hwgen.registers import Registers, product_latency, tree_stages
@@ -56,6 +56,8 @@ class Junction:
     stages: int
     ports: tuple[tuple[Value, Value], ...]
     vectors: Value
+    # Bits of TID, where sequences are interleaved.
+    id_bits: int = 0
 
 
 def junction(times: Timeline) -> Junction:
@@ -71,6 +73,7 @@ def junction(times: Timeline) -> Junction:
         times.registers.sums,
         tuple((port.lanes * code_bits(port.codes), port.beats) for port in design.outputs),
         times.output_vectors,
+        design.inputs[0].id_bits,
     )
 
 
@@ -80,6 +83,11 @@ def between(where: Junction, flow: str) -> list[Unit]:
     _sums_buffer(sums, where)
     for bits, beats in where.ports:
         _axis_output(streams, bits, beats, where.vectors)
+        if where.id_bits:
+            fifo(streams, where.id_bits, beats * where.vectors)
+    if where.id_bits:
+        # hwgen_context_queue
+        fifo(sums, where.id_bits, where.steps)
     return [sums.unit(), streams.unit()]
 
 
@@ -94,6 +102,7 @@ def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, sta
     pe, simd, weight = product.pe, product.simd, mapping.weight_bits(product)
     dsp = mapping.product_in_dsp(product, codes, sum_bits)
     bits = codes + 1 if product.weight.bipolar else codes + weight
+    used = np.count_nonzero(product.weights.any(axis=1))
     if dsp:
         parts = [weight] if weight <= mapping.DSP_WEIGHT_BITS else [mapping.LIMB_BITS + 1, weight - mapping.LIMB_BITS]
         count.dsp += pe * simd * sum(dsp_slices(codes, part, count.flow) for part in parts)
@@ -104,12 +113,11 @@ def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, sta
         if product.weight.bipolar:
             count.lut["sign"] += pe * simd * bits
         else:
-            count.multiplier(codes, weight, pe * simd)
-        count.ff["product"] += pe * simd * bits * stages
+            count.lut["digit" if weight == 2 else "multiplier"] += (codes + 1) * _set_bits(product, weight)
+        count.ff["product"] += used * bits * stages
     levels = math.ceil(math.log2(simd))
-    # Zeros of an unrolled matrix are no terms, unless DSPs multiply with them all the same.
-    constant = product.cycles == 1 and not dsp
-    rows = np.count_nonzero(product.weights[:, 0], axis=1) if constant else np.full(pe, simd)
+    # What is always zero is no term, unless DSPs multiply with it all the same.
+    rows = np.full(pe, simd) if dsp else np.count_nonzero(product.weights.any(axis=1), axis=1)
     for level in range(1, levels + 1):
         # A DSP adds its product to that of a neighbour, and registers the sum.
         absorbed = dsp and level == 1
@@ -123,6 +131,13 @@ def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, sta
     count.flag(stages + tree + 1)
     count.delay(2, stages + tree)
     return dsp
+
+
+def _set_bits(product: FoldedProduct, weight: int) -> int:
+    """Bits that any weight of a multiplier has set, beyond the first, of all multipliers: an adder for each."""
+    found = np.bitwise_or.reduce(product.weights & ((1 << weight) - 1), axis=1)
+    number = (found[:, :, np.newaxis] >> np.arange(weight) & 1).sum(axis=2)
+    return int(np.maximum(number - 1, 0).sum())
 
 
 def _constant_products(count: Count, product: FoldedProduct, codes: int, stages: int) -> None:
@@ -191,10 +206,16 @@ def _control(times: Timeline, flow: str) -> Unit:
     count.lut["design"] = count.ff["design"] = 1
     count.counter(times.period, times.tiles, times.column_tiles, times.parts, times.groups)
     count.flag(times.sums_read + 2 * times.operand)
-    place = index_bits(times.groups) + 3
+    contexts, ids = times.design.options.interleave, times.design.inputs[0].id_bits
+    if contexts > 1:
+        # hwgen_interleave_control: each context counts cycles, and knows whether its sequence begins and where it is.
+        count.counter(*[times.period] * (contexts - 1), times.tiles)
+        count.flag(2 * contexts)
+        count.lut["select"] += 3 * contexts
+    place = index_bits(times.groups) + 3 + ids
     for tap in taps(times)[1]:
         count.delay(place, tap["stages"])
-    count.delay(index_bits(times.column_tiles) + 2, times.read)
+    count.delay(index_bits(times.column_tiles) + 2 + ids, times.read)
     count.delay(2, times.operand)
     if times.parts > 1:
         count.delay(index_bits(times.parts), times.total)
@@ -218,9 +239,16 @@ def _state(times: Timeline, flow: str) -> Unit:
     design = times.design
     cell, simd, hidden_bits = design.cell, design.hidden_product.simd, code_bits(design.cell.hidden)
     whole = cell.hidden_size * hidden_bits
-    count.ff["state"] += 2 * whole
-    count.lut["state select"] += simd * hidden_bits * _select_luts(2 * times.column_tiles)
-    count.lut["state write"] += 2 * times.groups
+    if design.options.interleave > 1:
+        # hwgen_context_memory: the copies of all contexts on top of each other, a memory for each group.
+        copies = 2 << design.inputs[0].id_bits
+        count.lut["ram"] += times.groups * mapping.ram_luts(copies, design.units * hidden_bits)
+        count.lut["state select"] += simd * hidden_bits * _select_luts(times.column_tiles)
+        count.lut["state write"] += times.groups
+    else:
+        count.ff["state"] += 2 * whole
+        count.lut["state select"] += simd * hidden_bits * _select_luts(2 * times.column_tiles)
+        count.lut["state write"] += 2 * times.groups
     states = [(cell.initial_hidden, hidden_bits, simd, times.read)]
     if isinstance(times, LstmTimeline):
         lstm = design.lstm
@@ -249,7 +277,7 @@ def _new_rows(count: Count, times: GruTimeline) -> None:
     if times.groups > 1:
         for lane in range(design.units):
             columns = varying_columns(times.cell.new_hidden.bias[lane :: design.units, np.newaxis], bits)
-            count.lut["constants"] += mapping.rom_luts(times.groups, np.unique(columns, axis=1).shape[1])
+            count.lut["constants"] += rom_luts(columns)
             count.ff["constants"] += columns.shape[1]
     if times.parts > 1:
         count.lut["select"] += design.hidden_product.pe * bits
@@ -266,6 +294,13 @@ def _axis_output(count: Count, bits: Value, beats: Value, vectors: Value) -> Non
     words = beats * vectors
     count.lut["ram"] += mapping.ram_luts(words, bits + 1)
     count.counter(words, words, words + 1, vectors + 1, beats)
+
+
+def fifo(count: Count, bits: Value, depth: Value) -> None:
+    """hwgen_stream_fifo: a memory that is read at once."""
+    count.lut["ram"] += choose(depth > 1, mapping.ram_luts(depth, bits), 0)
+    count.ff["word"] += choose(depth > 1, 0, bits)
+    count.counter(depth, depth, depth + 1)
 
 
 def _reversal(times: Timeline, name: str, flow: str) -> list[Unit]:

@@ -26,7 +26,7 @@ from hwgen.dataflow import (
 )
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.rtl_timing import timeline
-from hwgen.structure import streamed_product, structure
+from hwgen.structure import fifo, streamed_product, structure
 from hwgen.structure_steps import Lanes, argument, count_lanes
 
 
@@ -40,17 +40,13 @@ def _units(node: Node, flow: str) -> list[Unit]:
         return structure(timeline(node.design), flow)
     if isinstance(node, DenseNode):
         return [dense_structure(node.design, flow)]
-    count = Count(node.name, flow)
-    _count(count, node)
-    return [count.unit()]
+    return [map_structure(node.design, flow) if isinstance(node, MapNode) else node_structure(node, flow)]
 
 
-def _count(count: Count, node: Node) -> None:
-    """What stands between layers is made of."""
-    stream = node.inputs[0]
-    if isinstance(node, MapNode):
-        _map(count, node.design)
-    elif isinstance(node, ForkNode):
+def node_structure(node: Node, flow: str) -> Unit:
+    """What stands between layers."""
+    stream, count = node.inputs[0], Count(node.name, flow)
+    if isinstance(node, ForkNode):
         fork(count, len(node.outputs))
     elif isinstance(node, NarrowNode):
         narrow(count, node.outputs[0].bits, node.factor)
@@ -64,8 +60,8 @@ def _count(count: Count, node: Node) -> None:
         select(count, stream.bits, stream.beats, node.stage.index)
     else:
         assert isinstance(node, ArgmaxNode), f"{node.name}: no law"
-        rank_bits = int(node.stage.rank.max()).bit_length()
-        argmax(count, stream.code_bits, stream.width, rank_bits)
+        argmax(count, stream.code_bits, stream.width, int(node.stage.rank.max()).bit_length())
+    return count.unit()
 
 
 def dense_structure(design: DenseDesign, flow: str) -> Unit:
@@ -84,25 +80,21 @@ def dense_structure(design: DenseDesign, flow: str) -> Unit:
     return count.unit()
 
 
-def _map(count: Count, design: MapDesign) -> None:
+def map_structure(design: MapDesign, flow: str) -> Unit:
+    """A step function on a stream."""
+    count = Count(design.name, flow)
     count.counter(design.depth + 1)
     _lanes(count, map_lane(design))
     count.flag(design.step_latency)
     count.delay(1, design.step_latency)
     fifo(count, design.lanes * design.codes.storage.bits + 1, design.depth)
+    return count.unit()
 
 
 def _lanes(count: Count, builder: StepBuilder) -> None:
     if builder.indexed:
         count.counter(builder.groups)
     count_lanes(count, builder.instances(), Lanes(builder.lanes, builder.groups, argument))
-
-
-def fifo(count: Count, bits: Value, depth: Value) -> None:
-    """hwgen_stream_fifo: a memory that is read at once."""
-    count.lut["ram"] += choose(depth > 1, mapping.ram_luts(depth, bits), 0)
-    count.ff["word"] += choose(depth > 1, 0, bits)
-    count.counter(depth, depth, depth + 1)
 
 
 def fork(count: Count, outputs: int) -> None:

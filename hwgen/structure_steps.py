@@ -11,7 +11,7 @@ import numpy as np
 from hwgen import mapping
 from hwgen.backends.rtl_unit import unit_builder
 from hwgen.backends.sv import Instance, index_bits
-from hwgen.counting import Count, Unit, dsp_slices, varying_columns
+from hwgen.counting import Count, Unit, distinct_columns, dsp_slices, rom_luts, varying_columns
 from hwgen.forms import MultiplyForm, SearchForm, ShiftForm, TableForm
 from hwgen.mapping import LIMB_BITS, Memory
 from hwgen.quantizer import RoundingMode
@@ -50,7 +50,9 @@ def _step_multiply(count: Count, p: dict[str, int], instance: Instance, where: L
         if p["HighDsp" if index else "Dsp"]:
             slices += dsp_slices(value, width, count.flow)
         elif constant is None:
-            count.multiplier(value, width)
+            # Bits that no channel of the lane has set add nothing.
+            used = int(np.bitwise_or.reduce(form.multiplier[lane :: where.lanes])) >> (LIMB_BITS * index)
+            count.multiplier(value, max(1, used.bit_count()))
             count.ff["product"] += (value + width) * p["ProductStages"]
         elif limbs[index]:
             count.lut["constant multiplier"] += value * (limbs[index].bit_count() - 1)
@@ -76,6 +78,9 @@ def _step_shift(count: Count, p: dict[str, int], instance: Instance, where: Lane
 
 def _clamp(count: Count, bits: int, p: dict[str, int]) -> None:
     count.lut["clamp"] += p["CodeBits"] + max(0, bits - p["CodeBits"]) / 3
+    # Whether a number fits its bits is seen from those above; any other limit is compared with.
+    half = 1 << (p["CodeBits"] - 1)
+    count.lut["limit"] += bits * ((p["Lo"] != -half) + (p["Hi"] != half - 1))
     count.ff["code"] += p["CodeBits"] * p["OutputStages"]
 
 
@@ -92,7 +97,7 @@ def _step_search(count: Count, p: dict[str, int], instance: Instance, where: Lan
     for level in range(1, levels + 1):
         words = rows << (level - 1)
         found = varying_columns(nodes[:, 1 << (level - 1) : 1 << level].reshape(-1, 1), bits)
-        columns = np.unique(found, axis=1).shape[1]
+        columns = distinct_columns(found).shape[1]
         # What is compared with a constant is a part of the carry chain.
         count.lut["compare"] += found.shape[1] + (bits - found.shape[1]) / 3
         # The comparison takes up to four bits of address; more make the memory one of its own.
@@ -113,7 +118,8 @@ def _step_table(count: Count, p: dict[str, int], instance: Instance, where: Lane
     assert isinstance(form, TableForm)
     rows = form.table[lane :: where.lanes] if len(form.table) > 1 else form.table
     words = p["Rows"] << index_bits(rows.shape[1])
-    count.rom(Memory(words, p["CodeBits"], False, bool(p["Block"])), rows.reshape(-1, 1), p["CodeBits"], p["Stages"])
+    table = Memory(words, p["CodeBits"], False, bool(p["Block"]))
+    count.rom(table, rows.reshape(-1, 1), p["CodeBits"], p["Stages"], what="table")
     # The address is value - lo: an inverted sign, or a part of the memory's own LUTs, or an adder.
     if -form.lo & (-form.lo - 1) and p["ValueBits"] > 6:
         count.lut["step adder"] += p["ValueBits"]
@@ -133,8 +139,9 @@ def _constants(count: Count, p: dict[str, int], instance: Instance, where: Lanes
     if p["Depth"] > 1:
         assert instance.contents is not None
         values = instance.contents[lane :: where.lanes, np.newaxis]
-        columns = np.unique(varying_columns(values, p["Width"]), axis=1).shape[1]
-        count.lut["constants"] += mapping.rom_luts(p["Depth"], columns)
+        columns = varying_columns(values, p["Width"])
+        count.lut["constants"] += rom_luts(columns)
+        columns = distinct_columns(columns).shape[1]
         # The register of a multiplier is one of its DSP.
         count.ff["absorbed" if instance.name.endswith("_multiplier") else "constants"] += columns
 

@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hwgen.dataflow import Dataflow, Design
 from hwgen.errors import ConfigError
-from hwgen.integer import IntegerCell
+from hwgen.interleaving import Order
 from hwgen.layers import InitialState, state_roles
 from hwgen.quantizer import IntArray, IntegerType
+from hwgen.schedule import Port, Schedule
 
 # Few distinct lengths, so that sequences of equal length are evaluated as one batch.
 _LENGTHS = (1, 2, 3, 5, 8, 13, 21)
@@ -126,7 +127,7 @@ def integer_results(design: Design, sequences: Sequences) -> Results:
     """What the integer model makes of them."""
     if isinstance(design, Dataflow):
         return _network_results(design, sequences, design.integer.run)
-    return _evaluate(design.lstm.run, design.lstm, design.options.streaming, sequences)
+    return _evaluate(design.lstm.run, design, sequences)
 
 
 def reference_results(design: Design, sequences: Sequences) -> Results:
@@ -159,7 +160,7 @@ def reference_results(design: Design, sequences: Sequences) -> Results:
         y, h, c = begin.evaluate(real).values()
         return _codes(layer.output.quantize(y)), _codes(layer.output.quantize(h)), _codes(layer.cell.quantize(c))
 
-    return _evaluate(run, design.lstm, design.options.streaming, sequences)
+    return _evaluate(run, design, sequences)
 
 
 def _codes(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> IntArray:
@@ -190,19 +191,22 @@ def _network_results(design: Dataflow, sequences: Sequences, run: Callable[[Code
     return Results(results)
 
 
-def _evaluate(run: _Run, cell: IntegerCell, streaming: bool, sequences: Sequences) -> Results:
+def _evaluate(run: _Run, design: Schedule, sequences: Sequences) -> Results:
     starts = np.concatenate(([0], np.cumsum(sequences.lengths))).astype(np.int64)
     x = sequences.codes["x"]
-    y = np.empty((len(x), cell.hidden_size), np.int64)
-    h_n = np.empty((len(sequences.lengths), cell.hidden_size), np.int64)
+    hidden_size = design.cell.hidden_size
+    y = np.empty((len(x), hidden_size), np.int64)
+    h_n = np.empty((len(sequences.lengths), hidden_size), np.int64)
     c_n = np.empty_like(h_n)
     results = Results({"y": y, "h_n": h_n, "c_n": c_n})
-    if streaming:
-        h: IntArray | None = None
-        c: IntArray | None = None
+    if design.options.streaming:
+        # Each context goes on where its last sequence ended.
+        contexts = Order(sequences.lengths, design.options.interleave).contexts_of_sequences
+        kept: dict[int, tuple[IntArray | None, IntArray | None]] = {}
         for index, (begin, end) in enumerate(itertools.pairwise(starts)):
-            part, h, c = run(x[begin:end, np.newaxis], h, c)
+            part, h, c = run(x[begin:end, np.newaxis], *kept.get(contexts[index], (None, None)))
             y[begin:end], h_n[index], c_n[index] = part[:, 0], h[0], c[0]
+            kept[contexts[index]] = h, c
         return results
     for length, members in _by_length(sequences.lengths):
         rows = starts[members][np.newaxis] + np.arange(length)[:, np.newaxis]
@@ -217,25 +221,45 @@ def _by_length(lengths: tuple[int, ...]) -> Iterator[tuple[int, IntArray]]:
         yield length, np.flatnonzero(array == length)
 
 
-def to_text(codes: IntArray, lengths: tuple[int, ...]) -> str:
-    """A vector file: per sequence a line with its number of vectors, then one line of codes for each."""
+def to_text(port: Port, codes: IntArray, order: Order) -> str:
+    """The vector file of a port, of its codes for sequences back to back.
+
+    Vectors stand in the order in which they pass the port.  A line says how many follow that end with TLAST, then there
+    is a line of codes for each; where sequences are interleaved, the line also says the TID of the vectors, whether
+    the last of them ends the sequence, and they are the steps that follow each other.
+    """
     lines: list[str] = []
-    begin = 0
     rows = codes.tolist()
-    for length in lengths:
-        lines.append(str(length))
-        lines.extend(" ".join(map(str, row)) for row in rows[begin : begin + length])
-        begin += length
+    for head, places in _parts(port, order):
+        lines.append(head)
+        lines.extend(" ".join(map(str, rows[place])) for place in places)
     return "\n".join(lines) + "\n"
 
 
-def from_text(text: str, width: int) -> tuple[IntArray, tuple[int, ...]]:
-    """Codes [vectors, width] and sequence lengths of a vector file."""
+def _parts(port: Port, order: Order) -> Iterator[tuple[str, Sequence[int]]]:
+    """The head of each part of a vector file, and the rows of its vectors."""
+    if not port.per_step:
+        ids = order.contexts_of_sequences
+        for sequence in order.begun if port.direction == "in" else order.ended:
+            yield f"1 {ids[sequence]} 1" if port.id_bits else "1", [sequence]
+    elif not port.id_bits:
+        ends = [0, *itertools.accumulate(order.lengths)]
+        yield from ((str(end - begin), range(begin, end)) for begin, end in itertools.pairwise(ends))
+    else:
+        for arrival, row in zip(order.arrivals, order.rows.tolist(), strict=True):
+            yield f"1 {arrival.context} {arrival.last:d}", [row]
+
+
+def from_text(port: Port, text: str, order: Order) -> IntArray | None:
+    """The codes of a port from a vector file, for sequences back to back; None if it has other parts than expected."""
     numbers = np.array(text.split(), np.int64)
-    parts, lengths, place = [], [], 0
-    while place < len(numbers):
-        count = int(numbers[place])
-        parts.append(numbers[place + 1 : place + 1 + count * width].reshape(count, width))
-        lengths.append(count)
-        place += 1 + count * width
-    return np.concatenate(parts) if parts else np.empty((0, width), np.int64), tuple(lengths)
+    codes = np.empty((len(order.arrivals) if port.per_step else len(order.lengths), port.width), np.int64)
+    place = 0
+    for head, rows in _parts(port, order):
+        expected = [int(part) for part in head.split()]
+        begin = place + len(expected)
+        if numbers[place:begin].tolist() != expected or begin + len(rows) * port.width > len(numbers):
+            return None
+        place = begin + len(rows) * port.width
+        codes[list(rows)] = numbers[begin:place].reshape(len(rows), port.width)
+    return codes if place == len(numbers) else None

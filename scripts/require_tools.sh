@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# The tools that pip cannot install: a C++ compiler, perl, Python as a shared library, and in CI clang++ as a second
-# compiler.  As root on Debian or Ubuntu they are installed; anybody else is told how.
+# The tools that pip cannot install: a C++ compiler, perl, Python as a shared library; in CI also clang++ as a second
+# compiler, and Chromium with its driver, in which the report page is tested.  As root on Debian or Ubuntu they are
+# installed; anybody else is told how.
 set -eu
 
 missing=""
@@ -18,6 +19,8 @@ ctypes.CDLL(found if os.path.exists(found) else name)
 EOF
 if [ -n "${CI:-}" ]; then
   command -v clang++ >/dev/null 2>&1 || missing="$missing clang"
+  command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || missing="$missing chromium"
+  command -v chromedriver >/dev/null 2>&1 || missing="$missing chromium-driver"
 fi
 [ -n "$missing" ] || exit 0
 
@@ -30,6 +33,6 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 else
   echo "These tools are needed and not installed:$missing" >&2
   echo "Debian, Ubuntu:  sudo apt-get install$missing" >&2
-  echo "Fedora:          sudo dnf install gcc-c++ perl clang python3" >&2
+  echo "Fedora:          sudo dnf install gcc-c++ perl clang python3 chromium chromedriver" >&2
   exit 1
 fi

@@ -15,8 +15,9 @@ from conftest import EXAMPLE, MODELS
 from rich.console import Console
 
 import hwgen
+from hwgen import cost
 from hwgen.cli import main
-from hwgen.report import print_schedule
+from hwgen.console import print_schedule
 
 VOWELS = str(EXAMPLE / "japanese_vowels.onnx")
 DEFAULT = str(MODELS / "default.onnx")
@@ -54,6 +55,9 @@ def test_inspect_shows_the_model_and_what_would_be_generated() -> None:
     assert data["layers"][0]["sizes"] == {"inputs": 12, "units": 32}
     assert data["layers"][0]["quantizers"]["input"]["scale"] == np.float32(0.016032178).item()
     assert all(step["proven"] for step in data["layers"][0]["step_functions"])
+    predicted = data["predicted_resources"]
+    assert predicted == cost.predict(hwgen.schedule(hwgen.load(VOWELS))).to_dict()
+    assert f"{predicted['lut']:,} of 53,200 LUT" in " ".join(text.split())
 
 
 def test_inspect_shows_the_names_of_units_whole() -> None:

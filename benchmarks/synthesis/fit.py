@@ -40,6 +40,7 @@ class Sample:
     """A design as predicted from its structure and as measured."""
 
     name: str
+    is_network: bool
     held_out: bool
     units: tuple[counting.Unit, ...]
     measured: Mapping[str, float]
@@ -71,19 +72,19 @@ def load() -> list[Sample]:
     """Every measured design: layers alone, then networks."""
     layers = json.loads(LAYERS.read_text())["designs"]
     out = held_out([entry["name"] for entry in layers])
-    found = [
-        _sample(entry, entry["name"] in out, structure.structure(timeline(Point.from_dict(entry["point"]).schedule())))
-        for entry in layers
-    ]
+    found = []
+    for entry in layers:
+        times = timeline(Point.from_dict(entry["point"]).schedule())
+        found.append(_sample(entry, False, entry["name"] in out, structure.structure(times)))
     for entry in json.loads(NETWORKS.read_text())["designs"]:
         point = NetworkPoint(entry["point"]["network"])
         nodes = structure_network.network_structure(point.schedule())
-        found.append(_sample(entry, point.held_out, [unit for units in nodes.values() for unit in units]))
+        found.append(_sample(entry, True, point.held_out, [unit for units in nodes.values() for unit in units]))
     return found
 
 
-def _sample(entry: Mapping[str, Any], out: bool, units: Iterable[counting.Unit]) -> Sample:
-    return Sample(entry["name"], out, tuple(units), yosys.count(entry["cells"]))
+def _sample(entry: Mapping[str, Any], network: bool, out: bool, units: Iterable[counting.Unit]) -> Sample:
+    return Sample(entry["name"], network, out, tuple(units), yosys.count(entry["cells"]))
 
 
 def fit(samples: list[Sample], kind: str) -> dict[str, float]:
@@ -136,9 +137,16 @@ def show(samples: list[Sample], coefficients: dict[str, dict[str, float]], out: 
     """Errors and what is not exact."""
     columns = "", "designs", "median", "90 %", "largest"
     table = Table(*columns, title="absolute relative error", title_justify="left", box=None)
+    layers, networks = ([s for s in samples if s.is_network == network] for network in (False, True))
+    groups = {
+        "fitted": (samples, False),
+        "held out": (samples, True),
+        "held out, layers": (layers, True),
+        "held out, networks": (networks, True),
+    }
     for kind in FITTED:
-        for name, hidden in (("fitted", False), ("held out", True)):
-            found = np.abs(errors(samples, kind, coefficients[kind], hidden))
+        for name, (chosen, hidden) in groups.items():
+            found = np.abs(errors(chosen, kind, coefficients[kind], hidden))
             spread = (f"{value:.1%}" for value in (np.median(found), np.quantile(found, 0.9), found.max()))
             table.add_row(f"{kind.upper()}, {name}", str(len(found)), *spread)
     out.print(table)

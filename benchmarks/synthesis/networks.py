@@ -39,10 +39,10 @@ from hwgen.planning import schedule
 from hwgen.quantizer import IntArray, IntegerType, Quantizer
 
 # Seeds of the designs that the fit sees, and of those that it does not: of all draws mostly those that were predicted
-# to take at most 1050 LUTs, for Yosys takes minutes for the others.
+# to take at most 1050 LUTs, for Yosys takes minutes for the others; without 138, in which it loses a driver.
 FITTED = (0, 1, 5, 10, 13, 17, 19, 28, 24, 31, 3, 40, 16, 44, 18)
 HELD_OUT = (
-    *(100, 101, 102, 103, 107, 108, 109, 113, 114, 117, 121, 122, 125, 126, 127, 128, 129, 132, 133, 136, 137, 138),
+    *(100, 101, 102, 103, 107, 108, 109, 113, 114, 117, 121, 122, 125, 126, 127, 128, 129, 132, 133, 136, 137),
     *(139, 141, 142, 144, 146, 147, 148, 150, 152, 153, 157, 163, 165, 166, 167, 170, 171, 172, 177, 178, 179, 185),
 )
 HEADS = ("none", "none", "every step", "last step", "deep", "argmax", "sums", "select")
@@ -78,8 +78,8 @@ class NetworkPoint:
         assert isinstance(design, Dataflow)
         if choose.random() < 0.4:
             return design
-        foldings = _foldings(design, choose)
-        design = schedule(network, clock_mhz=clock, max_length=length, folding=foldings)
+        folding = foldings(design, choose)
+        design = schedule(network, clock_mhz=clock, max_length=length, folding=folding)
         assert isinstance(design, Dataflow)
         return design
 
@@ -97,7 +97,7 @@ def network_points() -> list[NetworkPoint]:
     return [NetworkPoint(seed) for seed in seeds]
 
 
-def _foldings(design: Dataflow, choose: random.Random) -> dict[str, Any]:
+def foldings(design: Dataflow, choose: random.Random) -> dict[str, Any]:
     """Any legal folding of every node that is not too large."""
     found: dict[str, Any] = {}
     for node in design.nodes:

@@ -19,7 +19,7 @@ from rich.table import Table
 
 import hwgen
 from hwgen import host, vectors
-from hwgen.report import print_build, print_synthesis, print_verification
+from hwgen.console import print_build, print_synthesis, print_verification
 from hwgen.rtl_cycles import period
 from hwgen.synth import synthesise
 from hwgen.verify import verify

@@ -89,6 +89,9 @@ def _context(design: Schedule, times: Timeline) -> dict[str, object]:
         "layer": comment(cell.name),
         "kind": {IntegerCell: "LSTM", IntegerRnn: "RNN", IntegerGru: "GRU"}[type(cell)],
         "carried": _carried(design),
+        "contexts": design.options.interleave,
+        "context_bits": ports["x"].id_bits,
+        "state_memory": _state_memory(design),
         "new_rows": _new_rows(times),
         "design": design,
         "cell": cell,
@@ -112,8 +115,8 @@ def _context(design: Schedule, times: Timeline) -> dict[str, object]:
         "group_bits": index_bits(times.groups),
         "tile_bits": index_bits(times.tiles),
         # What travels beside a tile: its group or column, and flags.
-        "place_bits": index_bits(times.groups) + 3,
-        "read_bits": index_bits(times.column_tiles) + 2,
+        "place_bits": index_bits(times.groups) + 3 + ports["x"].id_bits,
+        "read_bits": index_bits(times.column_tiles) + 2 + ports["x"].id_bits,
         "last": {"tile": times.tiles - 1, "group": times.groups - 1, "part": times.parts - 1},
         "initial": initial,
         # What the first step of a sequence waits for.
@@ -189,6 +192,12 @@ def _carried(design: Schedule) -> dict[str, object] | None:
     if isinstance(cell, IntegerCell):
         return {"name": "cell", "bits": code_bits(cell.cell)}
     return None if isinstance(cell, IntegerRnn) else {"name": "hidden", "bits": code_bits(cell.hidden)}
+
+
+def _state_memory(design: Schedule) -> str:
+    if design.options.interleave > 1:
+        return "hwgen_context_memory"
+    return "hwgen_hidden_memory" if isinstance(design.cell, IntegerRnn) else "hwgen_state_memory"
 
 
 def _new_rows(times: Timeline) -> dict[str, object] | None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from hwgen import resources
+from hwgen.report.shell import Card, environment, grouped, percent
 
 Data = Mapping[str, Any]
 PAGE = "pareto.html"
@@ -62,21 +62,21 @@ def render(points: Sequence[Data], meta: Data) -> str:
     }
     chosen = next((row for row in rows if row["chosen"]), None)
     columns = _columns(rows, models)
-    return (
-        _environment()
-        .get_template("pareto.html.jinja")
-        .render(
-            model=meta["model"],
-            facts=_facts(rows, meta),
-            cards=_cards(chosen, rows, meta),
-            correction=_correction(meta.get("correction")),
-            options=[(axis.name, axis.label) for axis in axes],
-            models=models if len(models) > 1 else [],
-            first=_FIRST,
-            columns=columns,
-            rows=[_cells(row, columns, meta) for row in rows],
-            data=embedded(script),
-        )
+    found, folder = environment(), resources.templates() / "report"
+    # These are no templates: braces in them are their own.
+    for name in ("pareto.css", "pareto.js"):
+        found.globals[name.replace(".", "_")] = Markup((folder / name).read_text("utf-8"))
+    return found.get_template("pareto.html.jinja").render(
+        model=meta["model"],
+        facts=_facts(rows, meta),
+        cards=_cards(chosen, rows, meta),
+        correction=_correction(meta.get("correction")),
+        options=[(axis.name, axis.label) for axis in axes],
+        models=models if len(models) > 1 else [],
+        first=_FIRST,
+        columns=columns,
+        rows=[_cells(row, columns, meta) for row in rows],
+        data=embedded(script),
     )
 
 
@@ -86,21 +86,6 @@ def embedded(data: Any) -> Markup:
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
-
-
-def _environment() -> jinja2.Environment:
-    folder = resources.templates() / "report"
-    found = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(str(folder)),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    for name in ("style.css", "pareto.css", "pareto.js"):
-        found.globals[name.replace(".", "_")] = Markup((folder / name).read_text("utf-8"))
-    return found
 
 
 def lines(folding: Data) -> list[str]:
@@ -186,10 +171,10 @@ def _box_rows(row: Data, margin: Data) -> Iterator[list[str]]:
     for kind in _RESOURCES:
         predicted = row[kind]
         if found:
-            beside = [_number(found[kind]), _error(predicted, found[kind])]
+            beside = [grouped(found[kind]), _error(predicted, found[kind])]
         else:
             beside = [f"± {margin[kind]:.1%}" if margin.get(kind) is not None else ""]
-        yield [_short_name(kind), _number(predicted), *beside]
+        yield [_short_name(kind), grouped(predicted), *beside]
 
 
 def _error(predicted: float, measured: float) -> str:
@@ -200,10 +185,6 @@ def _error(predicted: float, measured: float) -> str:
 
 def _short_name(kind: str) -> str:
     return next(axis.short for axis in AXES if axis.name == kind)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.10g}"
 
 
 def _facts(rows: Sequence[Data], meta: Data) -> list[tuple[str, str]]:
@@ -219,24 +200,21 @@ def _facts(rows: Sequence[Data], meta: Data) -> list[tuple[str, str]]:
     return facts + ([("failed to be measured", f"{failed:,}")] if failed else [])
 
 
-def _cards(chosen: Data | None, rows: Sequence[Data], meta: Data) -> list[tuple[str, str, str]]:
-    """Value, unit and what it is; of the chosen design, or of the fastest that fits the device."""
+def _cards(chosen: Data | None, rows: Sequence[Data], meta: Data) -> list[Card]:
+    """Of the chosen design, or of the fastest that fits the device."""
     fitting = [row for row in rows if row["fits"]]
     shown = chosen or max(fitting, key=lambda row: row["steps_per_second"], default=None)
     if shown is None:
-        return [("0", "points fit the device", f"of {len(rows):,}: choose a larger one, or fewer bits")]
+        return [Card("0", "points fit the device", f"of {len(rows):,}: choose a larger one, or fewer bits", "bad")]
     what = "the chosen design" if chosen else "the fastest that fits"
     shares = {kind: shown[kind] / limit for kind, limit in meta["limits"].items() if limit}
     most = max(shares, key=lambda kind: shares[kind])
+    used = f"{grouped(shown[most])} of {grouped(meta['limits'][most])}: the most of any resource"
     return [
-        (f"{shown['steps_per_second']:,.0f}", "steps/s", f"{what}, design {shown['number'] + 1}: {shown['short']}"),
-        (f"{shown['latency_us']:,.4g}", "µs", f"latency of a sequence, {shown['latency_cycles']:,} cycles"),
-        (
-            f"{shares[most]:.1%}",
-            f"of the {_short_name(most)}s",
-            f"{_number(shown[most])} of {meta['limits'][most]:,}: the most of any resource",
-        ),
-        (f"{len(fitting):,}", "points fit the device", f"of {len(rows):,} on the front"),
+        Card(f"{shown['steps_per_second']:,.0f}", "steps/s", f"{what}, design {shown['number'] + 1}: {shown['short']}"),
+        Card(f"{shown['latency_us']:,.4g}", "µs", f"latency of a sequence, {shown['latency_cycles']:,} cycles"),
+        Card(percent(shares[most]), f"of the {_short_name(most)}s", used),
+        Card(grouped(len(fitting)), "points fit the device", f"of {len(rows):,} that are shown"),
     ]
 
 
@@ -289,4 +267,4 @@ def _text(name: str, value: Any) -> str:
     """A value in a cell."""
     if value is None or isinstance(value, str):
         return value or ""
-    return _number(round(value, _DECIMALS.get(name, 4)))
+    return grouped(round(value, _DECIMALS.get(name, 4)))

@@ -12,7 +12,7 @@ from typing import Any
 import hwgen
 from hwgen import frontend
 from hwgen.errors import ConfigError, HwgenError
-from hwgen.planning import schedule
+from hwgen.explore.automatic import schedule
 from hwgen.project import build
 from hwgen.synth import synthesise
 from hwgen.verify import verify

@@ -14,7 +14,7 @@ from hwgen.backends.naming import top_name
 from hwgen.backends.rtl_network import instance_module
 from hwgen.dataflow import Dataflow
 from hwgen.errors import ConfigError, printable
-from hwgen.project import Project
+from hwgen.project import Project, write_report
 from hwgen.synth import nextpnr, yosys
 
 FLOWS = ("xc7", "xcup", "ecp5")
@@ -58,6 +58,7 @@ def synthesise(
     path = project.path / "synth.json"
     found = json.loads(path.read_text()) if path.is_file() else {}
     path.write_text(json.dumps(found | {flow: result}, indent=2) + "\n")
+    write_report(project)
     return result
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from hwgen import host, vectors
 from hwgen.errors import ConfigError, printable
-from hwgen.project import Project
+from hwgen.project import Project, write_report
 from hwgen.rtl_cycles import predict
 from hwgen.verify import csim, protocol, rtl
 
@@ -37,7 +37,7 @@ def verify(
     top: str | None = None,
     trace: bool = False,
 ) -> dict[str, Any]:
-    """Compare the float64 reference, the integer model and the simulations of a project; writes verify.json.
+    """Compare the float64 reference, the integer model and the simulations; writes verify.json and the report.
 
     ``inputs`` are real graph inputs by ONNX name, ``given`` sequences of codes of unequal lengths; without either,
     ``sequences`` random ones of random lengths are taken.  Level cocotb takes as many of them as it has time for.
@@ -80,6 +80,7 @@ def verify(
         report["levels"][name] = entry
     report["passed"] = all(map(_passed, report["levels"].values()))
     (project.path / "verify.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_report(project)
     return report
 
 
@@ -89,7 +90,13 @@ def _levels(project: Project, level: str, foreign: bool, trace: bool) -> list[st
         raise ConfigError(f"--level must be one of {', '.join(LEVELS)}, all, not {printable(level)}")
     if foreign and level != "cocotb":
         raise ConfigError(f"--verilog needs --level cocotb, not {level}")
-    levels = [name for name in LEVELS if level in (name, "all")]
+    known = [name for name in LEVELS if name != "cocotb" or project.design.options.interleave == 1]
+    if level not in (*known, "all"):
+        raise ConfigError(
+            "--level cocotb: that bench sends one sequence after the other; --level rtl verifies a design with "
+            f"--interleave {project.design.options.interleave}, stalls and all"
+        )
+    levels = [name for name in known if level in (name, "all")]
     if not foreign:
         levels = [name for name in levels if BACKEND_OF[name] in project.backends]
     if level != "all" and not levels:

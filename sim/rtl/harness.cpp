@@ -63,8 +63,8 @@ void set_lane(T& data, int lane, int bytes, long code) {
 template <typename Data>
 class source {
  public:
-  source(Data& tdata, CData& tvalid, CData& tready, CData& tlast, int lanes, int bytes, const vectors& data, unsigned seed)
-      : tdata_(tdata), tvalid_(tvalid), tready_(tready), tlast_(tlast), lanes_(lanes), bytes_(bytes), data_(data), random_(seed) {}
+  source(Data& tdata, CData& tvalid, CData& tready, CData& tlast, CData* tid, int lanes, int bytes, const vectors& data, unsigned seed)
+      : tdata_(tdata), tvalid_(tvalid), tready_(tready), tlast_(tlast), tid_(tid), lanes_(lanes), bytes_(bytes), data_(data), random_(seed) {}
 
   /// Before the clock edge of a cycle.
   void drive(unsigned stall_percent) {
@@ -72,6 +72,7 @@ class source {
       for (int lane = 0; lane < lanes_; ++lane) set_lane(tdata_, lane, bytes_, data_.codes[next_ + std::size_t(lane)]);
       const std::size_t end = next_ + std::size_t(lanes_), width = std::size_t(data_.width);
       tlast_ = end % width == 0 && data_.last[end / width - 1];
+      if (tid_) *tid_ = CData(data_.id[next_ / width]);
       tvalid_ = 1;
     }
   }
@@ -89,6 +90,7 @@ class source {
  private:
   Data& tdata_;
   CData &tvalid_, &tready_, &tlast_;
+  CData* tid_;  ///< null where there is none
   int lanes_, bytes_;
   const vectors& data_;
   random_bits random_;
@@ -100,8 +102,8 @@ class source {
 template <typename Data>
 class sink {
  public:
-  sink(Data& tdata, CData& tvalid, CData& tready, CData& tlast, int lanes, int bytes, int bits, bool is_signed, int width, unsigned seed)
-      : result(width), tdata_(tdata), tvalid_(tvalid), tready_(tready), tlast_(tlast), lanes_(lanes), bytes_(bytes), bits_(bits), signed_(is_signed), random_(seed) {}
+  sink(Data& tdata, CData& tvalid, CData& tready, CData& tlast, CData* tid, int lanes, int bytes, int bits, bool is_signed, int width, unsigned seed)
+      : result(width, tid != nullptr), tdata_(tdata), tvalid_(tvalid), tready_(tready), tlast_(tlast), tid_(tid), lanes_(lanes), bytes_(bytes), bits_(bits), signed_(is_signed), random_(seed) {}
 
   void drive(unsigned stall_percent) { tready_ = !random_.chance(stall_percent); }
 
@@ -123,9 +125,13 @@ class sink {
     }
     if (result.codes.size() % std::size_t(result.width) == 0) {
       result.last.push_back(tlast_);
+      result.id.push_back(id());
     } else if (tlast_) {
       ++malformed;
     }
+    // All beats of a vector name the same sequence.
+    if (vector_id_ >= 0 && unsigned(vector_id_) != id()) ++malformed;
+    vector_id_ = result.codes.size() % std::size_t(result.width) == 0 ? -1 : long(id());
     return true;
   }
 
@@ -139,22 +145,27 @@ class sink {
     for (int i = 0; i < lanes_ * bytes_; ++i) {
       if (get_byte(tdata_, i) != kept_[std::size_t(i)]) return false;
     }
-    return tlast_ == kept_last_;
+    return tlast_ == kept_last_ && id() == kept_id_;
   }
+  unsigned id() const { return tid_ ? *tid_ : 0; }
   void remember() {
     kept_.resize(std::size_t(lanes_ * bytes_));
     for (int i = 0; i < lanes_ * bytes_; ++i) kept_[std::size_t(i)] = get_byte(tdata_, i);
     kept_last_ = tlast_;
+    kept_id_ = id();
   }
 
   Data& tdata_;
   CData &tvalid_, &tready_, &tlast_;
+  CData* tid_;
   int lanes_, bytes_, bits_;
   bool signed_;
   random_bits random_;
   bool waiting_ = false;
   std::vector<std::uint8_t> kept_;
   CData kept_last_ = 0;
+  unsigned kept_id_ = 0;
+  long vector_id_ = -1;
 };
 
 /// [--vectors DIR] [--write DIR] [--stall PERCENT] [--stall-in PERCENT] [--stall-out PERCENT] [--seed N]
@@ -211,14 +222,14 @@ int main(int count, char** values) {
 
   unsigned seed = arguments.seed;
 #define HWGEN_VECTORS(name, lanes, lane_bits, bits, is_signed, beats) \
-  vectors name##_vectors(lanes* beats);                               \
+  vectors name##_vectors(lanes* beats, HWGEN_TID_##name != nullptr);  \
   name##_vectors.read(arguments.vectors_dir + "/" #name ".txt");
 #define HWGEN_SOURCE(name, lanes, lane_bits, bits, is_signed, beats)                                         \
   source name##_source(top->s_axis_##name##_tdata, top->s_axis_##name##_tvalid, top->s_axis_##name##_tready, \
-                       top->s_axis_##name##_tlast, lanes, lane_bits / 8, name##_vectors, ++seed);
+                       top->s_axis_##name##_tlast, HWGEN_TID_##name, lanes, lane_bits / 8, name##_vectors, ++seed);
 #define HWGEN_SINK(name, lanes, lane_bits, bits, is_signed, beats)                                         \
   sink name##_sink(top->m_axis_##name##_tdata, top->m_axis_##name##_tvalid, top->m_axis_##name##_tready,   \
-                   top->m_axis_##name##_tlast, lanes, lane_bits / 8, bits, is_signed, lanes* beats, ++seed);
+                   top->m_axis_##name##_tlast, HWGEN_TID_##name, lanes, lane_bits / 8, bits, is_signed, lanes* beats, ++seed);
 #define HWGEN_DRIVE_SOURCE(name, ...) name##_source.drive(arguments.stall_in);
 #define HWGEN_DRIVE_SINK(name, ...) name##_sink.drive(arguments.stall_out);
 #define HWGEN_TAKE_SOURCE(name, ...) moved |= name##_source.takes();

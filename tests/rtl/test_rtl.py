@@ -37,16 +37,22 @@ class Case:
     registers: Registers | None = None
     streaming: bool = False
     outputs: tuple[str, ...] | None = None
+    interleave: int = 1
 
     def __str__(self) -> str:
         parts = [self.model, *(map(str, self.folding or ()))]
         if self.registers is not None:
             parts.append({SLOW: "slow", MEDIUM: "medium", FAST: "fast"}[self.registers])
+        parts += [f"{self.interleave}_sequences"] if self.interleave > 1 else []
         return "-".join([*parts, *(["streaming"] if self.streaming else []), *(self.outputs or ())])
 
     def schedule(self) -> Schedule:
         path = EXAMPLE if self.model == "japanese_vowels" else MODELS / f"{self.model}.onnx"
-        options: dict[str, Any] = {"streaming": self.streaming, "outputs": self.outputs}
+        options: dict[str, Any] = {
+            "streaming": self.streaming,
+            "outputs": self.outputs,
+            "interleave": self.interleave,
+        }
         return schedule(frontend.load(path), folding=Folding(*self.folding) if self.folding else None, **options)
 
 
@@ -147,6 +153,9 @@ COVERING = [
     Case("floor_power_of_two", (16, 5, 8, 4)),
     Case("shifted_weights", (20, 2, 40, 1), outputs=("last_hidden",)),
     Case("states_reversed", (8, 5, 1, 10)),
+    Case("default", (80, 10, 80, 20), interleave=7),
+    Case("states", (8, 2, 4, 4), FAST, outputs=ALL_OUTPUTS, interleave=2),
+    Case("coupled", (10, 1, 1, 5), SLOW, streaming=True, outputs=ALL_OUTPUTS, interleave=3),
 ]
 FOLDINGS = [None, (1, 1, 1, 1), (80, 10, 80, 20), (5, 2, 8, 10), (8, 10, 2, 20), (2, 5, 80, 1)]
 COUPLED_FOLDINGS = [None, (1, 2, 1, 2), (60, 10, 60, 20), (4, 5, 3, 10), (2, 1, 6, 4)]
@@ -159,6 +168,14 @@ MATRIX = [Case("wide_everything")] + [
 ]
 
 
+INTERLEAVED = [
+    Case(model, folding, registers, streaming, ALL_OUTPUTS, contexts)
+    for model in ("default", "states", "constant_states", "mixed_widths")
+    for folding in (COUPLED_FOLDINGS if model == "constant_states" else FOLDINGS)[1:]
+    for registers, streaming, contexts in ((SLOW, model != "states", 2), (FAST, False, 4), (MEDIUM, False, 16))
+]
+
+
 @pytest.mark.parametrize("case", COVERING, ids=str)
 def test_codes_and_cycles(case: Case, tmp_path: Path) -> None:
     check(case, tmp_path)
@@ -167,6 +184,12 @@ def test_codes_and_cycles(case: Case, tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("case", MATRIX, ids=str)
 def test_codes_and_cycles_of_all_option_sets(case: Case, tmp_path: Path) -> None:
+    check(case, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", INTERLEAVED, ids=str)
+def test_codes_and_cycles_of_interleaved_sequences(case: Case, tmp_path: Path) -> None:
     check(case, tmp_path)
 
 
@@ -197,6 +220,18 @@ def test_sequences_follow_without_bubbles() -> None:
     assert two - one == times.tiles
     one, two = (predict(design, [count]).last for count in (20, 21))
     assert two - one == times.period
+
+
+def test_interleaved_sequences_fill_the_depth_of_the_loop() -> None:
+    # Period 22 of 1 tile: one sequence takes all of it a step, 4 share it, 22 and more leave a tile to each.
+    folding = (80, 10, 80, 20)
+    times = timeline(Case("default", folding).schedule())
+    assert times.tiles == 1 and times.period > 10
+    for contexts in (1, 4, times.period, times.period + 3):
+        design = Case("default", folding, interleave=contexts).schedule()
+        short, long = (predict(design, [steps] * contexts).last for steps in (50, 150))
+        cycles = (long - short) / (100 * contexts)
+        assert cycles == max(1, times.period / contexts)
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,11 @@ def test_measured_and_predicted_resources_stand_beside_each_other(tmp_path: Path
 
 
 # A layer and what stands behind it; neither network is among those that the model was fitted to.
-@pytest.mark.parametrize("seed", [20, 36])
+@pytest.mark.parametrize("seed", [20, 127])
 def test_networks_are_predicted(seed: int, tmp_path: Path) -> None:
     assert seed not in networks.FITTED
     design = networks.NetworkPoint(seed).schedule()
-    result = synthesise(hwgen.build(design, tmp_path / "project", backend="rtl"), "xc7", units=seed == 36)
+    result = synthesise(hwgen.build(design, tmp_path / "project", backend="rtl"), "xc7", units=seed == 127)
     assert result["predicted"] == cost.predict(design).whole.to_dict()
     for kind in ("dsp", "bram"):
         assert result["predicted"][kind] == result["measured"][kind]
@@ -68,13 +68,14 @@ def test_networks_are_predicted(seed: int, tmp_path: Path) -> None:
         nodes = result["nodes"]
         names = sorted(name for entry in nodes.values() for name in entry["nodes"])
         assert names == sorted(node.name for node in design.nodes)
-        assert {"layer0", "out", "hwgen_stream_narrow", "hwgen_argmax"} < set(nodes)
+        assert {"layer0", "out", "hwgen_stream_narrow", "hwgen_argmax"} <= set(nodes)
         # Nothing but the register of the reset stands beside them.
         for kind in ("dsp", "bram", "ff"):
             whole = sum(entry["measured"][kind] for entry in nodes.values())
             assert whole + (kind == "ff") == sum(unit[kind] for unit in result["units"].values())
-        assert nodes["layer0"]["predicted"]["dsp"] == nodes["layer0"]["measured"]["dsp"] > 0
-        assert nodes["out"]["predicted"]["dsp"] == nodes["out"]["measured"]["dsp"]
+        for entry in nodes.values():
+            assert entry["measured"]["lut"] > 0
+            assert entry["predicted"]["dsp"] == entry["measured"]["dsp"]
 
 
 @pytest.mark.parametrize("frontend", yosys.FRONTENDS)
@@ -167,6 +168,8 @@ def test_so_does_one_whose_weights_are_wider_than_the_operand_of_a_dsp(tmp_path:
     assert min(gate.weight.bits for gate in cell.gates) > mapping.DSP_WEIGHT_BITS
     measured = yosys.resources(project, "xc7", tmp_path)
     assert (measured["dsp"], measured["bram"]) == (predicted.dsp, predicted.bram) and not predicted.bram
+    # Thresholds of 39 bits in rows that hardly differ.
+    assert abs(predicted.lut / measured["lut"] - 1) < 0.18
     simulate_netlist(project, tmp_path)
 
 

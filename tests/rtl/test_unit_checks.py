@@ -32,6 +32,12 @@ REFUSED = (
     ("clamp", "CodeBits=7", "CodeBits 7 do not hold -128 to 127"),
     ("clamp", "CodeBits=8 Lo=0 Hi=255", "CodeBits 8 do not hold 0 to 255"),
     ("clamp", "CodeBits=3 Lo=-5 Hi=0", "CodeBits 3 do not hold -5 to 0"),
+    ("context_memory", "Contexts=1", "Contexts must be at least 2, not 1"),
+    ("context_memory", "Block=2", "Block must be 0 or 1, not 2"),
+    ("context_memory", "Units=1 Groups=20 Simd=3", "20 hidden units are not a multiple of Simd 3"),
+    ("context_queue", "Beats=0", "Beats must be at least 1, not 0"),
+    ("interleave_control", "Contexts=1", "Contexts must be at least 2, not 1"),
+    ("interleave_control", "ColumnTiles=5 Groups=20 Period=99", "Period 99 is below the 100 tiles of a step"),
     ("constants", "Depth=0", "Depth must be at least 1, not 0"),
     ("constants", "Depth=2 Stride=3 Offset=3", "Offset 3 is not below Stride 3"),
     ("delay", "Width=0", "Width must be at least 1, not 0"),
@@ -130,6 +136,13 @@ FIRED = {
     "no_such_hidden_group": "h of group 3 is written, there are 3",
     "no_such_cell_group": "c of group 3 is written, there are 3",
     "step_within_step": "a step began within another",
+    "interleaved_within_step": "a step began within another",
+    "no_such_context": "a step of context 3, there are 3",
+    "no_context_to_queue": "a beat of context 3, there are 3",
+    "mixed_contexts": "context 2 within a step of context 1",
+    "context_not_there": "a step was taken that has not entered, of Steps 2",
+    "no_such_shared_hidden_group": "h of group 3 is written, there are 3",
+    "no_such_shared_cell_group": "c of group 3 is written, there are 3",
 }
 
 
@@ -186,6 +199,9 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     control = (rtl.library() / "hwgen_recurrence_control.sv").read_text()
     assert control.count("wait_q == '0 &&") == 1
     broken = control.replace("wait_q == '0 &&", "").replace("module hwgen_", "module broken_")
+    interleave = (rtl.library() / "hwgen_interleave_control.sv").read_text()
+    assert interleave.count("busy_q == '0 &&") == 1
+    broken += interleave.replace("busy_q == '0 &&", "").replace("module hwgen_", "module broken_")
     (folder / "broken.sv").write_text(broken)
     command: list[str | Path] = [
         toolchain.verilator(),

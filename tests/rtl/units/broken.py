@@ -54,6 +54,12 @@ ERRORS = (
     ("recurrence_control", "WaitBits'(Tiles - 1) :", "WaitBits'(Period - 1) :"),
     ("recurrence_control", "copy_q <= ~copy_q", "copy_q <= 1'b1"),
     ("recurrence_control", "(!next_initial_q || initial_ready_i)", "1'b1"),
+    ("interleave_control", "wait_q <= ends ? '0 : WaitBits'(Period - 1)", "wait_q <= WaitBits'(Tiles - 1)"),
+    ("interleave_control", "next_copy_q[i] <= ~next_copy_q[i]", "next_copy_q[i] <= 1'b1"),
+    ("interleave_control", "begins[i] = start_o && sums_context_i == ContextBits'(i)", "begins[i] = start_o"),
+    ("context_queue", "beat_q <= last_beat ? '0 : beat_q + 1'b1", "beat_q <= beat_q + 1'b1"),
+    ("context_memory", "write_address = {hidden_write_context_i,", "write_address = {hidden_read_context_i,"),
+    ("context_memory", "cell_read = {cell_read_context_i,", "cell_read = {cell_write_context_i,"),
     ("hidden_memory", "if (hidden_write_copy_i)", "if (hidden_read_copy_i)"),
     ("hidden_memory", "columns[2*i*ColumnWidth +:", "columns[2*(ColumnTiles-1-i)*ColumnWidth +:"),
     (

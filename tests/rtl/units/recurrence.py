@@ -275,6 +275,142 @@ class RecurrenceControl(Bench):
         return not self.steps and self.last is None
 
 
+class InterleaveControl(Bench):
+    unit = "hwgen_interleave_control"
+
+    @property
+    def tiles(self) -> int:
+        return self["ColumnTiles"] * self["Parts"] * self["Groups"]
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        context = {"sums_context_i": index_bits(self["Contexts"])}
+        return {"sums_ready_i": 1, "sums_last_i": 1, "room_i": 1, "initial_ready_i": 1, **context}
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        flags = ("start_o", "start_initial_o", "valid_o", "first_column_o", "last_column_o")
+        indices = {
+            "tile_o": self.tiles,
+            "column_o": self["ColumnTiles"],
+            "part_o": self["Parts"],
+            "group_o": self["Groups"],
+            "context_o": self["Contexts"],
+        }
+        steps = ("initial_o", "final_o", "copy_o")
+        return dict.fromkeys((*flags, *steps), 1) | {port: index_bits(count) for port, count in indices.items()}
+
+    def restart(self) -> None:
+        self.cycle, self.free = 0, 0
+        # Of each context that goes on with a sequence: when its state is there.
+        self.states: dict[int, int] = {}
+        self.copies: dict[int, int] = {}  # that its last step wrote
+        self.steps: deque[tuple[int, int, int, int]] = deque()  # first tile, initial, final, context
+        self.offered: tuple[int, int] | None = None  # last, context
+
+    def drive(self) -> Signals:
+        # What is offered stays.
+        if self.offered is None and self.busy():
+            self.offered = self.rng.getrandbits(1), self.rng.randrange(self["Contexts"])
+        last, context = self.offered or (self.rng.getrandbits(1), self.rng.randrange(self["Contexts"]))
+        return {
+            "sums_ready_i": int(self.offered is not None),
+            "sums_last_i": last,
+            "sums_context_i": context,
+            "room_i": int(not self.chance(self.stall)),
+            "initial_ready_i": int(not self.chance(self.stall)),
+        }
+
+    def observe(self, inputs: Signals, outputs: Signals) -> None:
+        last, context = inputs["sums_last_i"], inputs["sums_context_i"]
+        initial = context not in self.states
+        start = (
+            self.cycle >= max(self.free, self.states.get(context, 0))
+            and inputs["sums_ready_i"]
+            and inputs["room_i"]
+            and (inputs["initial_ready_i"] or not initial)
+        )
+        self.same("start_o", outputs["start_o"], int(bool(start)))
+        self.same("start_initial_o", outputs["start_initial_o"], int(bool(start and initial)))
+        active = bool(self.steps) and self.steps[0][0] <= self.cycle
+        self.same("valid_o", outputs["valid_o"], int(active))
+        if active:
+            self._tile(outputs)
+        if start:
+            self.steps.append((self.cycle + 1, int(initial), last, context))
+            self.free = self.cycle + self.tiles
+            self.states[context] = self.cycle + self["Period"]
+            if last and not self["Streaming"]:
+                del self.states[context]
+            self.offered = None
+        self.cycle += 1
+
+    def _tile(self, outputs: Signals) -> None:
+        begin, initial, final, context = self.steps[0]
+        tile = self.cycle - begin
+        row, column = divmod(tile, self["ColumnTiles"])
+        group, part = divmod(row, self["Parts"])
+        for port, wanted in (
+            ("tile_o", tile),
+            ("column_o", column),
+            ("part_o", part),
+            ("group_o", group),
+            ("first_column_o", int(column == 0)),
+            ("last_column_o", int(column == self["ColumnTiles"] - 1)),
+            ("initial_o", initial),
+            ("final_o", final),
+            ("context_o", context),
+        ):
+            self.same(port, outputs[port], wanted)
+        # A step writes the copy that the step before it of the same context did not.
+        if tile == 0 and context in self.copies:
+            self.same("copy_o", outputs["copy_o"], 1 - self.copies[context])
+        self.copies[context] = outputs["copy_o"]
+        if tile == self.tiles - 1:
+            self.steps.popleft()
+
+    def finished(self) -> bool:
+        return not self.steps and self.offered is None
+
+
+class ContextQueue(Bench):
+    unit = "hwgen_context_queue"
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        return {"beat_i": 1, "context_i": index_bits(self["Contexts"]), "take_i": 1}
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {"context_o": index_bits(self["Contexts"])}
+
+    def restart(self) -> None:
+        self.beat, self.context = 0, 0
+        self.entered: deque[int] = deque()
+
+    def drive(self) -> Signals:
+        if self.beat == 0:
+            self.context = self.rng.randrange(self["Contexts"])
+            beat = len(self.entered) < self["Steps"] and self.busy()
+        else:
+            beat = not self.chance(self.idle)
+        take = bool(self.entered) and not self.chance(self.stall)
+        return {"beat_i": int(beat), "context_i": self.context, "take_i": int(take)}
+
+    def observe(self, inputs: Signals, outputs: Signals) -> None:
+        if self.entered:
+            self.same("context_o", outputs["context_o"], self.entered[0])
+        if inputs["take_i"]:
+            self.entered.popleft()
+        if inputs["beat_i"]:
+            self.beat = (self.beat + 1) % self["Beats"]
+            if self.beat == 0:
+                self.entered.append(self.context)
+
+    def finished(self) -> bool:
+        return not self.entered and self.beat == 0
+
+
 class HiddenMemory(Bench):
     unit = "hwgen_hidden_memory"
     clocks = ("clk_i",)
@@ -350,6 +486,73 @@ class StateMemory(HiddenMemory):
             self.cells[inputs["cell_write_group_i"]] = inputs["cell_i"]
 
 
+class ContextMemory(Bench):
+    unit = "hwgen_context_memory"
+    clocks = ("clk_i",)
+
+    @property
+    def column_tiles(self) -> int:
+        return self["Units"] * self["Groups"] // self["Simd"]
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        context, group = index_bits(self["Contexts"]), index_bits(self["Groups"])
+        return {
+            "hidden_write_i": 1,
+            "hidden_write_copy_i": 1,
+            "hidden_write_context_i": context,
+            "hidden_write_group_i": group,
+            "hidden_i": self["Units"] * self["HiddenBits"],
+            "hidden_read_copy_i": 1,
+            "hidden_read_context_i": context,
+            "hidden_read_column_i": index_bits(self.column_tiles),
+            "cell_write_i": 1,
+            "cell_write_context_i": context,
+            "cell_write_group_i": group,
+            "cell_i": self["Units"] * self["CellBits"],
+            "cell_read_context_i": context,
+            "cell_read_group_i": group,
+        }
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {"hidden_o": self["Simd"] * self["HiddenBits"], "cell_o": self["Units"] * self["CellBits"]}
+
+    def restart(self) -> None:
+        # Nothing is known before it is written: h by context, copy and unit, c by context and group.
+        self.hidden: dict[tuple[int, int, int], int] = {}
+        self.cells: dict[tuple[int, int], int] = {}
+        self.read: int | None = None
+
+    def drive(self) -> Signals:
+        inputs = {port: self.word(bits) for port, bits in self.inputs.items()}
+        for port in inputs:
+            if port.endswith("_group_i"):
+                inputs[port] = self.rng.randrange(self["Groups"])
+            elif port.endswith("_context_i"):
+                inputs[port] = self.rng.randrange(self["Contexts"])
+            elif port.endswith("_write_i"):
+                inputs[port] = int(self.busy())
+        return inputs | {"hidden_read_column_i": self.rng.randrange(self.column_tiles)}
+
+    def observe(self, inputs: Signals, outputs: Signals) -> None:
+        first = inputs["hidden_read_column_i"] * self["Simd"]
+        place = inputs["hidden_read_context_i"], inputs["hidden_read_copy_i"]
+        got = unpack(outputs["hidden_o"], self["HiddenBits"], self["Simd"])
+        known = [self.hidden.get((*place, first + unit), shown) for unit, shown in enumerate(got)]
+        self.same("hidden_o", outputs["hidden_o"], pack(known, self["HiddenBits"]))
+        if self.read is not None:
+            self.same("cell_o", outputs["cell_o"], self.read)
+        self.read = self.cells.get((inputs["cell_read_context_i"], inputs["cell_read_group_i"]))
+        if inputs["hidden_write_i"]:
+            place = inputs["hidden_write_context_i"], inputs["hidden_write_copy_i"]
+            first = inputs["hidden_write_group_i"] * self["Units"]
+            for unit, code in enumerate(unpack(inputs["hidden_i"], self["HiddenBits"], self["Units"])):
+                self.hidden[(*place, first + unit)] = code
+        if inputs["cell_write_i"]:
+            self.cells[inputs["cell_write_context_i"], inputs["cell_write_group_i"]] = inputs["cell_i"]
+
+
 def benches() -> list[Bench]:
     """Parameter sets, corners included."""
     products: list[Bench] = [
@@ -397,7 +600,7 @@ def benches() -> list[Bench]:
             (8, 1, 8, 20, 5, 1),
         )
     ]
-    controls = [
+    controls: list[Bench] = [
         RecurrenceControl(ColumnTiles=columns, Parts=parts, Groups=groups, Period=period, Streaming=streaming)
         for columns, parts, groups, period, streaming in (
             (1, 1, 1, 1, 0),
@@ -407,6 +610,22 @@ def benches() -> list[Bench]:
             (3, 2, 1, 10, 1),
             (1, 1, 6, 9, 1),
         )
+    ]
+    controls += [
+        InterleaveControl(
+            Contexts=contexts, ColumnTiles=columns, Parts=parts, Groups=groups, Period=period, Streaming=streaming
+        )
+        for contexts, columns, parts, groups, period, streaming in (
+            (2, 1, 1, 1, 1, 0),
+            (4, 1, 1, 1, 9, 0),
+            (3, 5, 1, 4, 25, 0),
+            (5, 2, 4, 3, 24, 1),
+            (8, 3, 2, 1, 11, 1),
+        )
+    ]
+    queues = [
+        ContextQueue(Contexts=contexts, Beats=beats, Steps=steps)
+        for contexts, beats, steps in ((2, 1, 1), (4, 5, 2), (3, 2, 5))
     ]
     states = (
         (1, 1, 1, 1, 1),
@@ -421,4 +640,8 @@ def benches() -> list[Bench]:
         for units, groups, simd, hidden, cell in states
         for memory, more in ((HiddenMemory, {}), (StateMemory, {"CellBits": cell}))
     ]
-    return [*products, *buffers, *controls, *memories]
+    shared = [
+        ContextMemory(Contexts=contexts, Units=units, Groups=groups, Simd=simd, HiddenBits=hidden, CellBits=cell)
+        for contexts, (units, groups, simd, hidden, cell) in zip((2, 3, 4, 5, 8, 16), states, strict=True)
+    ]
+    return [*products, *buffers, *controls, *queues, *memories, *shared]

@@ -120,4 +120,30 @@ module violations;
     .initial_ready_i(1'b1), .start_o(), .start_initial_o(), .valid_o(), .tile_o(), .column_o(), .part_o(), .group_o(),
     .first_column_o(), .last_column_o(), .initial_o(), .final_o(), .copy_o()
   );
+
+  // The same of the one that three sequences share: there is no fourth context.
+  logic shared_never_waits;
+  logic [1:0] shared_context;
+  assign shared_never_waits = (violation == "interleaved_within_step" && t >= 0) || (violation == "no_such_context" && t == 1);
+  assign shared_context = violation == "no_such_context" ? 2'd3 : {1'b0, t[0]};
+  broken_interleave_control #(.Contexts(3), .ColumnTiles(2), .Parts(1), .Groups(2), .Period(4)) u_interleave (
+    .clk_i(clk), .rst_ni(rst_n), .sums_ready_i(shared_never_waits), .sums_last_i(1'b0), .sums_context_i(shared_context),
+    .room_i(1'b1), .initial_ready_i(1'b1), .start_o(), .start_initial_o(), .valid_o(), .tile_o(), .column_o(), .part_o(),
+    .group_o(), .first_column_o(), .last_column_o(), .initial_o(), .final_o(), .copy_o(), .context_o()
+  );
+  logic [1:0] queued;
+  assign queued = violation == "no_context_to_queue" ? 2'd3 : violation == "mixed_contexts" && t == 3 ? 2'd2 : 2'd1;
+  hwgen_context_queue #(.Contexts(3), .Beats(2), .Steps(2)) u_contexts (
+    .clk_i(clk), .rst_ni(rst_n), .beat_i(t == 2 || t == 3), .context_i(queued),
+    .take_i(violation == "context_not_there" && t == 1), .context_o()
+  );
+  logic [1:0] shared_hidden_group, shared_cell_group;
+  assign shared_hidden_group = violation == "no_such_shared_hidden_group" ? 2'd3 : 2'd2;
+  assign shared_cell_group = violation == "no_such_shared_cell_group" ? 2'd3 : 2'd2;
+  hwgen_context_memory #(.Contexts(2), .Units(1), .Groups(3), .Simd(3)) u_shared_state (
+    .clk_i(clk), .hidden_write_i(t == 2), .hidden_write_copy_i(1'b0), .hidden_write_context_i(1'b0),
+    .hidden_write_group_i(shared_hidden_group), .hidden_i(8'd1), .hidden_read_copy_i(1'b0), .hidden_read_context_i(1'b0),
+    .hidden_read_column_i(1'b0), .hidden_o(), .cell_write_i(t == 3), .cell_write_context_i(1'b0),
+    .cell_write_group_i(shared_cell_group), .cell_i(8'd1), .cell_read_context_i(1'b0), .cell_read_group_i(2'd0), .cell_o()
+  );
 endmodule

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``hwgen explore``: predict the space of one or several models, and keep the Pareto front."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwgen import frontend, planning
+from hwgen.cost import Resources
+from hwgen.dataflow import Design
+from hwgen.devices import Device, device
+from hwgen.errors import ConfigError, printable
+from hwgen.explore.fit import Target, choose, limits, shares
+from hwgen.explore.front import Objectives, pareto
+from hwgen.explore.space import Predicted, Rows, Space, space
+from hwgen.explore.tables import KINDS, Table
+from hwgen.host import write_file
+from hwgen.network import Network
+
+# Spaces of so many points are predicted whole; of larger ones fronts of parts are combined.
+WHOLE = 2_000_000
+_CHUNK = 1 << 16
+# Points that a front of some nodes keeps before the next node joins.
+_KEPT = 500
+COLUMNS = ("model", "interleave", "cycles", "latency_cycles", "steps_per_second", *KINDS, "fits", "chosen", "folding")
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A design point: what it is, and what is predicted of it.
+
+    ``cycles`` lie between time steps, ``latency_cycles`` between the first input beat and the last output beat of a
+    sequence; ``fits`` is about the device.
+    """
+
+    model: str
+    interleave: int
+    folding: Mapping[str, Any]
+    cycles: int
+    latency_cycles: int
+    steps_per_second: float
+    lut: float
+    ff: float
+    dsp: float
+    bram: float
+    fits: bool
+    chosen: bool = False
+
+    @property
+    def objectives(self) -> tuple[float, ...]:
+        """What the front is about, the less the better."""
+        return self.cycles, self.latency_cycles, round(self.lut), self.dsp, self.bram
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in explore.json and pareto.csv."""
+        found = {name: getattr(self, name) for name in COLUMNS}
+        return found | {"lut": round(self.lut), "ff": round(self.ff), "folding": dict(self.folding)}
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What was found: the front of all models, in the order of their cycles, and how much was looked at."""
+
+    front: tuple[Point, ...]
+    size: int
+    predicted: int
+    seconds: float
+    meta: Mapping[str, Any]
+
+
+def explore(
+    networks: Mapping[str, Network],
+    target: str = "xc7z020",
+    clock_mhz: float = 100.0,
+    length: int = 1,
+    interleave: Sequence[int] = (1,),
+    steps_per_second: float | None = None,
+    latency_us: float | None = None,
+    fit: str | None = None,
+    progress: Progress = lambda message: None,
+    **options: Any,
+) -> Exploration:
+    """Predict every legal folding of each network, and keep the Pareto front over cycles, latency, LUT, DSP, block RAM.
+
+    ``networks`` go by the name that points have, ``interleave`` are numbers of sequences to try; latency is that of a
+    sequence of ``length`` steps.  With a target (``hwgen.schedule`` says which) the point that the scheduler would take
+    is marked as chosen.  Raises ConfigError for options that make no sense, or a target that nothing meets.
+    """
+    part = device(target)
+    goal = Target.of(part, float(clock_mhz), steps_per_second, latency_us, length, fit or "smallest")
+    wanted = any(value is not None for value in (steps_per_second, latency_us, fit))
+    begin = time.perf_counter()
+    points, chosen, size, predicted = list[Point](), list[Point](), 0, 0
+    refused: ConfigError | None = None
+    for name, network in networks.items():
+        for contexts in interleave:
+            progress(f"{name}: tables of all foldings")
+            base = planning.schedule(network, target, clock_mhz, interleave=contexts, **options)
+            found = space(base, part.flow)
+            size += found.size
+            progress(f"{name}: {found.size:,} design points")
+            rows, kept, count = front_of(found, length)
+            predicted += count
+            points += _points(name, base, found, rows, kept, part)
+            if wanted:
+                try:
+                    best = choose(found, goal)
+                except ConfigError as error:
+                    refused = error
+                else:
+                    picked = tuple(np.array([row]) for row in best.rows)
+                    chosen += _points(name, base, found, picked, found.predict(picked, length), part)
+    if wanted and not chosen and refused is not None:
+        raise refused
+    front = [points[place] for place in pareto(np.array([point.objectives for point in points])).tolist()]
+    if chosen:
+        best_of_all = min(chosen, key=lambda point: _share(point, part))
+        front = [point for point in front if point.to_dict() != best_of_all.to_dict()]
+        front.append(replace(best_of_all, chosen=True))
+    front.sort(key=lambda point: (*point.objectives, point.model))
+    meta = {
+        "models": list(networks),
+        "target": part.name,
+        "part": part.part,
+        "limits": limits(part),
+        "clock_mhz": float(clock_mhz),
+        "length": length,
+    }
+    return Exploration(tuple(front), size, predicted, time.perf_counter() - begin, meta)
+
+
+def _share(point: Point, part: Device) -> float:
+    return sum(getattr(point, kind) / has for kind, has in limits(part).items())
+
+
+def _points(name: str, base: Design, where: Space, rows: Rows, found: Predicted, part: Device) -> Iterator[Point]:
+    fits = np.all(shares(found.resources, part) <= 1, axis=0).tolist()
+    clock = base.options.clock_mhz
+    for place in range(len(found)):
+        cycles = int(found.interval[place])
+        yield Point(
+            name,
+            base.options.interleave,
+            where.folding(tuple(int(row[place]) for row in rows)),
+            cycles,
+            int(found.latency[place]),
+            clock * 1e6 / cycles,
+            lut=float(found.resources.lut[place]),
+            ff=float(found.resources.ff[place]),
+            dsp=float(found.resources.dsp[place]),
+            bram=float(found.resources.bram[place]),
+            fits=fits[place],
+        )
+
+
+def _objectives(found: Predicted) -> Objectives:
+    resources = found.resources
+    return np.stack(
+        [found.interval, found.latency, np.round(resources.lut), resources.dsp, resources.bram], axis=1
+    ).astype(np.float64)
+
+
+def front_of(where: Space, length: int) -> tuple[Rows, Predicted, int]:
+    """The Pareto front of a space: a row of each table, their prediction, and how many points were predicted.
+
+    Exact for spaces of up to ``WHOLE`` points.  Of larger ones the fronts of some nodes together are kept as they are
+    joined by the next, without what stands between them, which is little; if they are too many, evenly.
+    """
+    if where.size <= WHOLE:
+        kept = np.empty(0, np.int64)
+        for begin in range(0, where.size, _CHUNK):
+            numbers = np.arange(begin, min(begin + _CHUNK, where.size), dtype=np.int64)
+            numbers = np.concatenate([kept, numbers])
+            kept = numbers[pareto(_objectives(where.predict(where.rows(numbers), length)))]
+        rows, count = where.rows(kept), where.size
+    else:
+        rows, count = _combined(where)
+        found = where.predict(rows, length)
+        places = pareto(_objectives(found))
+        rows, count = tuple(row[places] for row in rows), count + len(found)
+    return rows, where.predict(rows, length), count
+
+
+def _combined(where: Space) -> tuple[Rows, int]:
+    rows: Rows = ()
+    sums = np.zeros((1, 5))
+    count = 0
+    for table in where.tables:
+        own = _alone(table)
+        best = pareto(own)
+        # Every point so far with every row of the front of this table.
+        first, second = np.repeat(np.arange(len(sums)), len(best)), np.tile(best, len(sums))
+        joined = sums[first] + own[second]
+        joined[:, 0] = np.maximum(sums[first, 0], own[second, 0])
+        count += len(joined)
+        places = _thinned(joined, pareto(joined))
+        rows = (*(row[first[places]] for row in rows), second[places])
+        sums = joined[places]
+    return rows, count
+
+
+def _alone(table: Table) -> Objectives:
+    resources: Resources = table.resources
+    return np.stack([table.interval, table.last, resources.lut, resources.dsp, resources.bram], axis=1).astype(float)
+
+
+def _thinned(points: Objectives, front: Any) -> Any:
+    if len(front) <= _KEPT:
+        return front
+    order = front[np.lexsort(points[front].T[::-1])]
+    return np.sort(order[np.linspace(0, len(order) - 1, _KEPT).round().astype(int)])
+
+
+def _write(path: Path, data: bytes) -> None:
+    write_file(path, lambda file: file.write(data))
+
+
+def write(found: Exploration, folder: Path) -> dict[str, Path]:
+    """Write pareto.csv and explore.json to a folder; returns the files by name."""
+    rows = [point.to_dict() for point in found.front]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for row in rows:
+        table.writerow([json.dumps(row[name]) if name == "folding" else row[name] for name in COLUMNS])
+    data = {**found.meta, "space": found.size, "predicted": found.predicted, "points": rows}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"-o {folder}: cannot be written ({error.strerror})") from error
+    files = {"pareto.csv": text.getvalue(), "explore.json": json.dumps(data, indent=2) + "\n"}
+    for name, content in files.items():
+        _write(folder / name, content.encode())
+    return {name: folder / name for name in files}
+
+
+def parse_interleave(text: str) -> tuple[int, ...]:
+    """Numbers of sequences from the command line; raises ConfigError for anything else."""
+    parts = text.split(",")
+    if not all(part.strip().isascii() and part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise ConfigError(f"--interleave must be numbers such as 1,2,4, not {printable(text)}")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def load_all(models: Sequence[Path]) -> dict[str, Network]:
+    """Networks by the names of their files without endings; raises ConfigError if two have the same."""
+    networks: dict[str, Network] = {}
+    for path in models:
+        if path.stem in networks:
+            raise ConfigError(
+                f"{path}: a model called {printable(path.stem)} is there already; rename one of the files"
+            )
+        networks[path.stem] = frontend.load(path)
+    return networks

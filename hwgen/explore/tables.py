@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every folding of one node, with its cycles and resources: arrays that have an entry for each.
+
+Both sides of a recurrent layer are predicted once for each of their foldings; what depends on both is arithmetic on
+arrays.  Nothing here is an estimate of its own: the numbers are those of ``cost`` and of the timeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hwgen import mapping
+from hwgen.cost import Resources, priced, total
+from hwgen.counting import Unit
+from hwgen.dataflow import CellNode, DenseNode
+from hwgen.folding import Folding, divisors, legal_hidden_pe
+from hwgen.interleaving import interval
+from hwgen.quantizer import IntArray
+from hwgen.registers import Registers, dense_vectors
+from hwgen.rtl_timing import Timeline, timeline
+from hwgen.schedule import Schedule, design_cell
+from hwgen.structure import Junction, between, hidden_side, input_side
+from hwgen.structure_network import dense_structure
+
+KINDS = ("lut", "ff", "dsp", "bram")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The legal foldings of a node.
+
+    ``interval`` are the least cycles between time steps, ``loop`` those of one sequence alone; ``first`` and ``last``
+    those from the first beat of a vector to the first and last of its result; ``lanes_in`` and ``lanes_out`` the codes
+    of a beat of main input and outputs.
+    """
+
+    name: str
+    foldings: tuple[dict[str, Any], ...]
+    interval: IntArray
+    loop: IntArray
+    first: IntArray
+    last: IntArray
+    lanes_in: IntArray
+    lanes_out: IntArray
+    resources: Resources
+
+    def __len__(self) -> int:
+        return len(self.foldings)
+
+    def at(self, rows: IntArray) -> Table:
+        """Some of the foldings."""
+        parts = Resources(*(np.asarray(getattr(self.resources, kind))[rows] for kind in KINDS))
+        return Table(
+            self.name,
+            tuple(self.foldings[row] for row in rows.tolist()),
+            self.interval[rows],
+            self.loop[rows],
+            self.first[rows],
+            self.last[rows],
+            self.lanes_in[rows],
+            self.lanes_out[rows],
+            parts,
+        )
+
+
+def cell_table(name: str, design: Schedule, flow: str, registers: Registers | None = None) -> Table:
+    """Those of a recurrent layer: each folding of the input product with each of the hidden product."""
+    cell, options = design.cell, design.options
+    rows = len(cell.rows) * cell.hidden_size
+    first_side = [(pe, simd) for pe in divisors(rows) for simd in divisors(cell.input_size)]
+    second_side = [
+        (pe, simd) for pe in legal_hidden_pe(len(cell.rows), cell.hidden_size) for simd in divisors(cell.hidden_size)
+    ]
+
+    def times(inputs: tuple[int, int], hidden: tuple[int, int]) -> Timeline:
+        folded = design_cell(
+            design.network, cell, options, Folding(*inputs, *hidden), design.module, design.inputs[0].packed
+        )
+        return timeline(folded, registers)
+
+    front = [times(fold, (1, 1)) for fold in first_side]
+    back = [times((1, 1), fold) for fold in second_side]
+    # Axis 0: the input product; axis 1: the hidden product.
+    tiles_in = _column(t.design.input_product.cycles for t in front)
+    latency_in = _column(t.input_latency for t in front)
+    tiles, freed = _row(t.tiles for t in back), _row(t.freed for t in back)
+    written = _row(t.written(t.groups - 1, t.hidden) for t in back)
+    first_written = _row(t.written(0, t.hidden) for t in back)
+    # As ``Timeline.interval``, ``sums_steps`` and ``output_vectors`` have them of one design.
+    least = np.maximum(tiles_in, tiles)
+    steps = np.maximum(2, -(-(tiles_in + latency_in + freed + 1) // least))
+    vectors = np.maximum(2, -(-(written + 2) // least))
+    units = _row(t.design.units for t in back)
+    ports = tuple((units * mapping.code_bits(port.codes), cell.hidden_size // units) for port in back[0].design.outputs)
+    joined = Junction(
+        rows,
+        mapping.sum_bits(design),
+        _column(pe for pe, _ in first_side),
+        _row(pe for pe, _ in second_side),
+        steps,
+        back[0].registers.sums,
+        ports,
+        vectors,
+        design.inputs[0].id_bits,
+    )
+    parts = [
+        _stacked([input_side(t, flow) for t in front], (len(front), 1)),
+        _stacked([hidden_side(t, flow) for t in back], (1, len(back))),
+        *(priced(unit) for unit in between(joined, flow)),
+    ]
+    shape = (len(front), len(back))
+    taken = np.array([interval(t.tiles, t.period, options.interleave) for t in back])
+    return Table(
+        name,
+        tuple(Folding(*inputs, *hidden).to_dict() for inputs in first_side for hidden in second_side),
+        np.maximum(np.broadcast_to(taken, shape), tiles_in).ravel(),
+        np.maximum(_row(t.period for t in back), tiles_in).ravel(),
+        (tiles_in + latency_in + first_written + 1 + np.zeros(shape, np.int64)).ravel(),
+        (tiles_in + latency_in + written + 1 + np.zeros(shape, np.int64)).ravel(),
+        np.broadcast_to(_column(simd for _, simd in first_side), shape).ravel(),
+        np.broadcast_to(units, shape).ravel(),
+        _flat(total(parts), shape),
+    )
+
+
+def dense_table(node: DenseNode, flow: str) -> Table:
+    """Those of a dense layer."""
+    design = node.design
+    rows, columns = design.stage.weights.shape
+    folds = [(pe, simd) for pe in divisors(rows) for simd in divisors(columns)]
+
+    def folded(pe: int, simd: int) -> Any:
+        cycles = rows // pe * (columns // simd)
+        vectors = dense_vectors(cycles, simd, design.stage.step, design.registers)
+        return replace(design, pe=pe, simd=simd, vectors=vectors)
+
+    designs = [folded(*fold) for fold in folds]
+    count = len(folds)
+    cycles = np.array([d.product.cycles for d in designs])
+    return Table(
+        node.name,
+        tuple({"pe": pe, "simd": simd} for pe, simd in folds),
+        cycles,
+        cycles,
+        np.array([d.product.column_tiles + d.product_latency + d.step_latency for d in designs]),
+        cycles + np.array([d.product_latency + d.step_latency for d in designs]),
+        np.array([simd for _, simd in folds]),
+        np.array([pe for pe, _ in folds]),
+        _flat(_stacked([[dense_structure(d, flow)] for d in designs], (count,)), (count,)),
+    )
+
+
+def node_table(node: CellNode | DenseNode, flow: str) -> Table:
+    """The table of a node of a network."""
+    return cell_table(node.name, node.design, flow) if isinstance(node, CellNode) else dense_table(node, flow)
+
+
+def _column(values: Iterable[int]) -> IntArray:
+    return np.array(list(values), np.int64)[:, np.newaxis]
+
+
+def _row(values: Iterable[int]) -> IntArray:
+    return np.array(list(values), np.int64)[np.newaxis]
+
+
+def _stacked(units: list[list[Unit]], shape: tuple[int, ...]) -> Resources:
+    """The resources of several designs as arrays."""
+    found = [total(priced(unit) for unit in parts) for parts in units]
+    return Resources(*(np.array([getattr(one, kind) for one in found], float).reshape(shape) for kind in KINDS))
+
+
+def _flat(resources: Resources, shape: tuple[int, ...]) -> Resources:
+    return Resources(*(np.broadcast_to(getattr(resources, kind), shape).astype(float).ravel() for kind in KINDS))

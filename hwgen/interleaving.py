@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order in which the time steps of several sequences enter a design that interleaves them.
+
+A design takes steps in any order that keeps each sequence on one context (TID) until its end.  hwgen's own vectors let
+the contexts take turns, and give a context the next sequence as soon as its last one has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hwgen.quantizer import IntArray
+
+# Contexts that a design can have: TID then still is a byte.
+MOST_CONTEXTS = 64
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One time step: its sequence, its place in it, whether it is the last, and the context that it names."""
+
+    sequence: int
+    step: int
+    last: bool
+    context: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """The time steps of sequences of ``lengths`` steps, as ``contexts`` contexts bring them in; one: back to back."""
+
+    lengths: tuple[int, ...]
+    contexts: int = 1
+
+    @cached_property
+    def arrivals(self) -> tuple[Arrival, ...]:
+        """All time steps in order."""
+        return tuple(self._arrivals())
+
+    def _arrivals(self) -> Iterator[Arrival]:
+        sequences = len(self.lengths)
+        waiting = iter(range(self.contexts, sequences))
+        # Sequence and step of each context that has one.
+        current: list[tuple[int, int] | None] = [(number, 0) for number in range(min(self.contexts, sequences))]
+        while any(current):
+            for context, place in enumerate(current):
+                if place is None:
+                    continue
+                sequence, step = place
+                last = step + 1 == self.lengths[sequence]
+                yield Arrival(sequence, step, last, context)
+                following = next(waiting, None) if last else sequence
+                current[context] = None if following is None else (following, 0 if last else step + 1)
+
+    @cached_property
+    def rows(self) -> IntArray:
+        """Of each time step in order its row among the vectors of all sequences back to back."""
+        starts = np.concatenate(([0], np.cumsum(self.lengths))).astype(np.int64)
+        return np.array([starts[a.sequence] + a.step for a in self.arrivals], np.int64)
+
+    @cached_property
+    def contexts_of_sequences(self) -> tuple[int, ...]:
+        """The context of each sequence."""
+        found = {a.sequence: a.context for a in self.arrivals}
+        return tuple(found[sequence] for sequence in range(len(self.lengths)))
+
+    @cached_property
+    def begun(self) -> tuple[int, ...]:
+        """Sequences in the order of their first steps: that of their initial states."""
+        return tuple(a.sequence for a in self.arrivals if a.step == 0)
+
+    @cached_property
+    def ended(self) -> tuple[int, ...]:
+        """Sequences in the order of their last steps: that of their results."""
+        return tuple(a.sequence for a in self.arrivals if a.last)
+
+
+def interval(tiles: int, loop: int, contexts: int) -> int:
+    """Cycles from one time step to the next, of all contexts together, where all of them are busy.
+
+    The product takes ``tiles`` cycles of a step; a context waits ``loop`` cycles for its own state.
+    """
+    return max(tiles, -(-loop // contexts))
