@@ -16,6 +16,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.select import Select
 
+import hwgen
+from hwgen.explore import run
 from hwgen.explore.correction import of_results
 from hwgen.explore.page import embedded, lines, render
 
@@ -249,6 +251,18 @@ def test_names_of_others_break_nothing(browser: webdriver.Chrome, tmp_path: Path
         "return [0, 1, 2].map(n => getComputedStyle(document.querySelector(`circle[data-point='${n}']`)).fill)"
     )
     assert colours[0] == colours[2] != colours[1]
+
+
+def test_a_front_that_was_explored_has_a_page(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    model = Path(__file__).parents[1] / "benchmarks" / "synthesis" / "models" / "two_bits_4_6.onnx"
+    found = run.explore({"lstm": hwgen.load(model)}, fit="smallest", length=20)
+    shown = [point.to_dict() for point in found.front]
+    facts = {"model": "lstm", "points": found.predicted, "seconds": found.seconds}
+    show(browser, tmp_path, render(shown, {**found.meta, **facts}))
+    assert browser.get_log("browser") == [] and sorted(dots(browser)) == list(range(len(shown)))
+    assert column(browser, 5) == [f"{point['lut']:,}" for point in shown]
+    (chosen,) = (number for number, point in enumerate(shown) if point["chosen"])
+    assert hover(browser, chosen)[0][0] == f"design {chosen + 1} (chosen)"
 
 
 def test_embedded_data_cannot_end_its_element() -> None:
