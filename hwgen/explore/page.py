@@ -51,7 +51,7 @@ def render(points: Sequence[Data], meta: Data) -> str:
     ``steps_per_second``, ``lut``, ``ff``, ``dsp``, ``bram``, ``fits``, ``chosen``; ``measured``, what ``measure``
     returned for it, or None; ``accuracy`` or None; and perhaps ``error``, in which LUTs and flip-flops are known.
     ``meta`` has ``model``, ``target``, ``limits`` of its resources, ``clock_mhz``, how many ``points`` were predicted
-    in how many ``seconds``, and perhaps the ``correction`` of predictions by measured points.
+    in how many ``seconds`` (or None), and perhaps the ``correction`` of predictions by measured points.
     """
     rows = [_point(number, point, meta) for number, point in enumerate(points)]
     axes = [axis for axis in AXES if any(row[axis.name] is not None for row in rows)]
@@ -192,7 +192,7 @@ def _facts(rows: Sequence[Data], meta: Data) -> list[tuple[str, str]]:
     facts = [
         ("target", meta["target"]),
         ("clock", f"{meta['clock_mhz']:g} MHz"),
-        ("predicted", f"{meta['points']:,} points in {meta['seconds']:.1f} s"),
+        ("predicted", f"{meta['points']:,} points" + (f" in {meta['seconds']:.1f} s" if meta["seconds"] else "")),
         ("shown", f"{len(rows):,} points"),
         ("measured", f"{measured:,}"),
     ]
