@@ -65,7 +65,8 @@ class Point:
     @property
     def objectives(self) -> tuple[float, ...]:
         """What the front is about, the less the better."""
-        return self.cycles, self.latency_cycles, round(self.lut), self.dsp, self.bram, -(self.accuracy or 0.0)
+        known = () if self.accuracy is None else (-self.accuracy,)
+        return self.cycles, self.latency_cycles, round(self.lut), self.dsp, self.bram, *known
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in explore.json and pareto.csv."""
