@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 from hwgen.errors import ConfigError, ToolError, printable
 
@@ -149,6 +151,9 @@ def _processes(dask: ModuleType, workers: int) -> Iterator[Any]:
 @contextlib.contextmanager
 def _client(dask: ModuleType, address: str) -> Iterator[Any]:
     try:
+        # A client that found nobody would wait another minute before it goes, and say so in a trace.
+        place = urlsplit(address)
+        socket.create_connection((place.hostname or "", place.port or 0), timeout=_CONNECT_SECONDS).close()
         client = dask.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
