@@ -131,8 +131,8 @@ def test_scheduler_is_on_the_exhaustive_front(seed: int) -> None:
     model = seeded(seed)
     base = hwgen.schedule(model)
     where = space(base)
-    assert where.size <= fit.WHOLE * 20
-    rows = where.rows(np.arange(min(where.size, 200_000), dtype=np.int64))
+    assert where.size <= fit.WHOLE
+    rows = where.rows(np.arange(where.size, dtype=np.int64))
     everything = where.predict(rows)
     for part in DEVICES:
         fits = (shares(everything.resources, device(part)) <= 1).all(axis=0)
