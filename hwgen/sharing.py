@@ -67,7 +67,13 @@ class SharedWeights:
 
 
 def shared_weights(design: Dataflow) -> tuple[SharedWeights, ...]:
-    """What is shared in a design: pairs of layers that read the same stream, each layer in one of them at most."""
+    """What is shared in a design as it is folded."""
+    pairs = (pair_of(first, second) for first, second in alike(design))
+    return tuple(pair for pair in pairs if pair is not None)
+
+
+def alike(design: Dataflow) -> tuple[tuple[CellNode, CellNode], ...]:
+    """Pairs of layers that read the same stream with the same weights, each layer in one of them at most."""
     makers = {stream.name: node for node in design.nodes for stream in node.outputs}
 
     def source(node: CellNode) -> str:
@@ -82,21 +88,20 @@ def shared_weights(design: Dataflow) -> tuple[SharedWeights, ...]:
         if not isinstance(node, CellNode):
             continue
         others = waiting.setdefault(source(node), [])
-        pair = next((pair for other in others if (pair := _pair(other, node)) is not None), None)
-        if pair is None:
+        first = next((other for other in others if _order(other, node) is not None), None)
+        if first is None:
             others.append(node)
         else:
-            others.remove(pair.first)
-            found.append(pair)
+            others.remove(first)
+            found.append((first, node))
     return tuple(found)
 
 
-def _pair(first: CellNode, second: CellNode) -> SharedWeights | None:
-    """The weights of two layers in one memory, if they are the same and that takes less block RAM than two."""
+def pair_of(first: CellNode, second: CellNode) -> SharedWeights | None:
+    """The weights of two layers in one memory, if they are folded alike and that takes less block RAM than two."""
     one, other = first.design.input_product, second.design.input_product
-    folded = (one.rows, one.columns, one.pe, one.simd, one.weight)
     memory = mapping.weight_memory(one)
-    if folded != (other.rows, other.columns, other.pe, other.simd, other.weight) or not memory.block:
+    if (one.pe, one.simd) != (other.pe, other.simd) or not memory.block:
         return None
     order = _order(first, second)
     if order is None or not _reachable(order, one.pe):
@@ -108,9 +113,14 @@ def _pair(first: CellNode, second: CellNode) -> SharedWeights | None:
 
 
 def _order(first: CellNode, second: CellNode) -> tuple[int, ...] | None:
-    """Of each gate of the second layer the gate of the first with its rows, each of them once."""
+    """Of each gate of the second layer the gate of the first with its rows, each of them once; None if there is none.
+
+    Numbers that are equal are stored alike only if they are of the same type.
+    """
+    if first.design.input_product.weight != second.design.input_product.weight:
+        return None
     gates = [row.input_weights for row in first.design.cell.rows]
-    left, order = list(range(len(gates))), []
+    left, order = list(range(len(gates))), list[int]()
     for row in second.design.cell.rows:
         # Where gates are alike the one in the same place, so that nothing changes places without need.
         places = sorted(left, key=lambda place: place != len(order))

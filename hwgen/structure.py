@@ -24,7 +24,6 @@ from hwgen.rtl_timing import GruTimeline, LstmTimeline, Timeline
 from hwgen.schedule import FoldedProduct
 from hwgen.structure_steps import elementwise
 
-
 # Of input weights that are stored outside of a layer the order of their gates.
 Order = tuple[int, ...] | None
 
