@@ -14,7 +14,9 @@ from sharing_models import BETWEEN, FAST, LANES, TILES, export_shared, folded
 import hwgen
 from hwgen import cost, mapping, project, structure
 from hwgen.backends import rtl
-from hwgen.explore.space import KINDS, space
+from hwgen.dataflow import Dataflow
+from hwgen.explore.space import space
+from hwgen.report.units import memories
 from hwgen.rtl_timing import timeline
 from hwgen.sharing import shared_weights
 
@@ -78,6 +80,8 @@ def test_both_directions_of_a_slow_layer_share(folds: tuple[int, int], model: hw
     facts = project._facts(design, ("rtl",))
     assert facts["rtl"]["shared_weights"] == [pair.to_dict()]
     assert "shared_weights" not in str(project._facts(design, ("hls",)))
+    listed = [(entry["unit"], entry["name"]) for entry in memories(design, True) if "input weights" in entry["name"]]
+    assert listed == [(pair.first.name, f"input weights, {pair.second.name} as well")]
     predicted = cost.predict(design)
     assert predicted.units[pair.name].bram == 1
     # A memory for each takes one block RAM more.
@@ -137,8 +141,9 @@ def test_what_is_shared_is_the_same_in_the_design_space() -> None:
     found, sharing = where.predict(rows), 0
     for place, point in enumerate(chosen):
         design = hwgen.schedule(model, folding=where.folding(point), max_length=12)
+        assert isinstance(design, Dataflow)
         sharing += len(shared_weights(design))
         whole = cost.predict(design).whole
-        for kind in KINDS:
+        for kind in cost.KINDS:
             assert np.isclose(getattr(found.resources, kind)[place], getattr(whole, kind), rtol=1e-9), (kind, point)
     assert 0 < sharing < len(chosen) - 1

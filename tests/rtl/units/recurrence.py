@@ -172,6 +172,7 @@ class TileProduct(InputProduct):
 
     def observe(self, inputs: Signals, outputs: Signals) -> None:
         super().observe(inputs, outputs)
+        assert outputs["tile_o"] < len(self.memory), f"{self.unit} {self.parameters}: there is no tile {outputs}"
         self.tiles.append(outputs["tile_o"])
 
 
