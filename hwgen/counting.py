@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hwgen import mapping
 from hwgen.arrays import Value, choose, counter_bits
-from hwgen.mapping import Memory
+from hwgen.mapping import Memory, varying_columns
 from hwgen.quantizer import IntArray
 
 # LUTs and flip-flops of each structure as its logic suggests; the fit finds what Yosys makes of it.
@@ -163,12 +163,6 @@ def dsp_slices(left: int, right: int, flow: str = "xc7") -> int:
         return 0
     limits = zip((wide, narrow), _MULTIPLIERS[flow], strict=True)
     return math.prod(1 + max(0, -(-(bits - limit) // _PART_BITS)) for bits, limit in limits)
-
-
-def varying_columns(words: IntArray, bits: int) -> NDArray[np.bool_]:
-    """The bits of a memory [words, lanes] that are not the same in all words, [words, bits]: others are not stored."""
-    found = (words[:, :, np.newaxis] >> np.arange(bits) & 1).astype(bool).reshape(len(words), -1)
-    return found[:, (found != found[0]).any(axis=0)]
 
 
 def distinct_columns(columns: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hwgen.arrays import Value, choose, common_divisor
 from hwgen.integer import IntegerCell, Interval
 from hwgen.integer_cells import IntegerRnn
-from hwgen.quantizer import IntegerType
+from hwgen.quantizer import IntArray, IntegerType
 from hwgen.rtl_timing import Timeline
 from hwgen.schedule import FoldedProduct, Port, Schedule, signed
 
@@ -33,6 +36,8 @@ _SHAPES = tuple(
     for halves, widths in ((1, (36, 18, 9, 4, 2, 1)), (2, (72, 36, 18, 9, 4, 2, 1)))
     for step, bits in enumerate(widths)
 )
+# With two ports that read by themselves the widest shapes are those of half as many bits: they use both for a word.
+_TWO_PORTS = tuple((words, bits, halves) for words, bits, halves in _SHAPES if words > 512)
 # What synthesis counts a half and a whole block as: two halves are a little dearer than one whole.
 _PRICES = {1: 129, 2: 257}
 
@@ -88,8 +93,17 @@ def block_ram_halves(words: Value, bits: Value, written: bool) -> Value:
 
     What is written has enables for each 9 bits, so that banks share blocks by such bytes only.
     """
+    return _cheapest(_SHAPES, words, bits, written)
+
+
+def shared_rom_halves(words: Value, bits: Value) -> Value:
+    """Halves of block RAM that a read-only memory with two ports takes."""
+    return _cheapest(_TWO_PORTS, words, bits, False)
+
+
+def _cheapest(shapes: tuple[tuple[int, int, int], ...], words: Value, bits: Value, written: bool) -> Value:
     best, found = math.inf, 0
-    for deep, wide, halves in _SHAPES:
+    for deep, wide, halves in shapes:
         banks, byte = -(-words // deep), min(9, wide) if written else 1
         count = -(-banks * -(-bits // byte) * byte // wide)
         # Choosing among banks costs half a LUT a bit.
@@ -135,6 +149,18 @@ def weight_memory(product: FoldedProduct) -> Memory:
     bits = product.simd * weight_bits(product)
     block = product.cycles > 1 and product.cycles * bits > BLOCK_RAM_BITS
     return Memory(product.cycles, product.pe * bits, False, block)
+
+
+def stored_weights(product: FoldedProduct) -> IntArray:
+    """The weights of a product as they are stored: a row for each tile, SIMD lanes of a PE side by side."""
+    stored = (product.weights > 0).astype(np.int64) if product.weight.bipolar else product.weights
+    return stored.transpose(1, 0, 2).reshape(product.cycles, -1)
+
+
+def varying_columns(words: IntArray, bits: int) -> NDArray[np.bool_]:
+    """The bits of a memory [words, lanes] that are not the same in all words, [words, bits]: others are not stored."""
+    found = (words[:, :, np.newaxis] >> np.arange(bits) & 1).astype(bool).reshape(len(words), -1)
+    return found[:, (found != found[0]).any(axis=0)]
 
 
 def sums_memory(rows: int, bits: int, input_pe: Value, hidden_pe: Value, steps: Value) -> Memory:

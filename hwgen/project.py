@@ -21,6 +21,7 @@ from hwgen.errors import ConfigError, printable
 from hwgen.interleaving import Order
 from hwgen.planning import schedule
 from hwgen.rtl_timing import Timeline, timeline
+from hwgen.sharing import shared_weights
 
 MANIFEST = "hwgen.json"
 BACKENDS = ("hls", "rtl")
@@ -127,7 +128,9 @@ def _rtl_facts(design: Design) -> dict[str, Any]:
     if isinstance(design, Dataflow):
         cells = {node.name: timeline(node.design) for node in design.nodes if isinstance(node, CellNode)}
         cycles = {name: _cycles(times) for name, times in cells.items()}
-        return {"cells": cycles, "predicted_resources": cost.predict(design).to_dict()}
+        shared = [pair.to_dict() for pair in shared_weights(design)]
+        facts = {"cells": cycles, "predicted_resources": cost.predict(design).to_dict()}
+        return facts | ({"shared_weights": shared} if shared else {})
     times = timeline(design)
     return {**_cycles(times), "predicted_resources": cost.predict(design, times=times).to_dict()}
 

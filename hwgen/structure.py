@@ -16,23 +16,26 @@ from hwgen import mapping
 from hwgen.arrays import Value, choose
 from hwgen.backends.rtl import taps
 from hwgen.backends.sv import index_bits
-from hwgen.counting import Count, Unit, dsp_slices, rom_luts, varying_columns
-from hwgen.mapping import Memory, code_bits
+from hwgen.counting import Count, Unit, dsp_slices, rom_luts
+from hwgen.mapping import Memory, code_bits, varying_columns
 from hwgen.quantizer import IntArray
 from hwgen.registers import Registers, product_latency, tree_stages
 from hwgen.rtl_timing import GruTimeline, LstmTimeline, Timeline
 from hwgen.schedule import FoldedProduct
 from hwgen.structure_steps import elementwise
 
+# Of input weights that are stored outside of a layer the order of their gates.
+Order = tuple[int, ...] | None
 
-def structure(times: Timeline, flow: str = "xc7") -> list[Unit]:
+
+def structure(times: Timeline, flow: str = "xc7", outside: Order = None) -> list[Unit]:
     """What the units of a recurrent layer are made of."""
-    return [*input_side(times, flow), *hidden_side(times, flow), *between(junction(times), flow)]
+    return [*input_side(times, flow, outside), *hidden_side(times, flow), *between(junction(times), flow)]
 
 
-def input_side(times: Timeline, flow: str) -> list[Unit]:
+def input_side(times: Timeline, flow: str, outside: Order = None) -> list[Unit]:
     """What depends on the folding of the input product alone."""
-    return [_input_product(times, flow), *_reversal(times, "x", flow)]
+    return [_input_product(times, flow, outside), *_reversal(times, "x", flow)]
 
 
 def hidden_side(times: Timeline, flow: str) -> list[Unit]:
@@ -92,9 +95,8 @@ def between(where: Junction, flow: str) -> list[Unit]:
 
 
 def _weights(count: Count, product: FoldedProduct, stages: int, dsp: bool) -> None:
-    stored = (product.weights > 0).astype(np.int64) if product.weight.bipolar else product.weights
-    words = stored.transpose(1, 0, 2).reshape(product.cycles, -1)
-    count.rom(mapping.weight_memory(product), words, mapping.weight_bits(product), stages, dsp)
+    words, bits = mapping.stored_weights(product), mapping.weight_bits(product)
+    count.rom(mapping.weight_memory(product), words, bits, stages, dsp)
 
 
 def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, stages: int, tree: int) -> bool:
@@ -150,12 +152,12 @@ def _constant_products(count: Count, product: FoldedProduct, codes: int, stages:
             count.ff["product"] += (codes + abs(odd).bit_length() - 1) * stages
 
 
-def _input_product(times: Timeline, flow: str) -> Unit:
+def _input_product(times: Timeline, flow: str, outside: Order) -> Unit:
     count = Count("input product", flow)
     design, codes = times.design, code_bits(times.design.cell.input)
     bias = mapping.memories(times)["bias"]
     sums = mapping.sum_bits(design)
-    streamed_product(count, design.input_product, codes, sums, design.bias, bias, times.registers)
+    streamed_product(count, design.input_product, codes, sums, design.bias, bias, times.registers, outside)
     return count.unit()
 
 
@@ -167,11 +169,20 @@ def streamed_product(
     bias: IntArray,
     bias_memory: Memory,
     registers: Registers,
+    outside: Order = None,
 ) -> None:
-    """hwgen_input_product: ``codes`` and ``sums`` are the bits of one; without what counts vectors."""
+    """hwgen_input_product: ``codes`` and ``sums`` are the bits of one; without what counts vectors.
+
+    With weights from ``outside`` it is hwgen_tile_product.
+    """
     tree, latency = tree_stages(product.simd, registers), product_latency(product.simd, registers)
     dsp = _matvec(count, product, codes, sums, registers.product, tree)
-    _weights(count, product, registers.weight, dsp)
+    if outside is None:
+        _weights(count, product, registers.weight, dsp)
+    elif len(outside) > 1 and product.pe == 1:
+        # Tiles in another order: which gate it is, and how far away its weights are.
+        count.counter(len(outside))
+        count.lut["adder"] += index_bits(product.cycles)
     count.rom(bias_memory, bias.reshape(product.folds, product.pe), sums, 1)
     count.counter(product.folds, product.column_tiles, product.cycles)
     operands = product.simd * codes

@@ -25,22 +25,43 @@ from hwgen.dataflow import (
     WidenNode,
 )
 from hwgen.head_design import DenseDesign, MapDesign
+from hwgen.registers import Registers, registers_for
 from hwgen.rtl_timing import timeline
-from hwgen.structure import fifo, streamed_product, structure
+from hwgen.sharing import SharedWeights, shared_weights
+from hwgen.structure import Order, fifo, streamed_product, structure
 from hwgen.structure_steps import Lanes, argument, count_lanes
 
 
 def network_structure(design: Dataflow, flow: str = "xc7") -> dict[str, list[Unit]]:
-    """The units of each node by its name: several of a recurrent layer, one of any other."""
-    return {node.name: _units(node, flow) for node in design.nodes}
+    """The units of each node by its name: several of a recurrent layer, one of any other.
+
+    Weights that two layers share are beside their nodes, by a name of their own.
+    """
+    shared = shared_weights(design)
+    orders = {node.name: pair.order_of(node) for pair in shared for node in (pair.first, pair.second)}
+    nodes = {node.name: _units(node, flow, orders.get(node.name)) for node in design.nodes}
+    registers = registers_for(design.options.clock_mhz)
+    return nodes | {pair.name: [shared_structure(pair, registers, flow)] for pair in shared}
 
 
-def _units(node: Node, flow: str) -> list[Unit]:
+def _units(node: Node, flow: str, outside: Order) -> list[Unit]:
     if isinstance(node, CellNode):
-        return structure(timeline(node.design), flow)
+        return structure(timeline(node.design), flow, outside)
     if isinstance(node, DenseNode):
         return [dense_structure(node.design, flow)]
     return [map_structure(node.design, flow) if isinstance(node, MapNode) else node_structure(node, flow)]
+
+
+def shared_structure(pair: SharedWeights, registers: Registers, flow: str) -> Unit:
+    """hwgen_shared_rom: a block RAM, and of each port the registers behind it, which DSPs take in."""
+    count = Count(pair.name, flow)
+    count.halves += pair.halves
+    for node in (pair.first, pair.second):
+        design = node.design
+        codes, sums = mapping.code_bits(design.cell.input), mapping.sum_bits(design)
+        absorbed = mapping.product_in_dsp(design.input_product, codes, sums)
+        count.ff["absorbed" if absorbed else "read"] += (registers.weight - 1) * pair.varying
+    return count.unit()
 
 
 def node_structure(node: Node, flow: str) -> Unit:

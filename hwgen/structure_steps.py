@@ -11,9 +11,9 @@ import numpy as np
 from hwgen import mapping
 from hwgen.backends.rtl_unit import unit_builder
 from hwgen.backends.sv import Instance, index_bits
-from hwgen.counting import Count, Unit, distinct_columns, dsp_slices, rom_luts, varying_columns
+from hwgen.counting import Count, Unit, distinct_columns, dsp_slices, rom_luts
 from hwgen.forms import MultiplyForm, SearchForm, ShiftForm, TableForm
-from hwgen.mapping import LIMB_BITS, Memory
+from hwgen.mapping import LIMB_BITS, Memory, varying_columns
 from hwgen.quantizer import RoundingMode
 from hwgen.rtl_timing import Timeline
 

@@ -45,6 +45,7 @@ LAYERS = (
     ("mapping",),
     ("head_design",),
     ("dataflow",),
+    ("sharing",),
     ("events",),
     ("cell_cycles",),
     ("stream_cycles",),

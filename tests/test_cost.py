@@ -131,7 +131,7 @@ def test_bits_of_a_constant_that_multiplies(constant: int, bits: int) -> None:
 
 def test_bits_that_never_change_are_not_stored() -> None:
     words = np.array([[0b0101, 1], [0b0111, 1], [0b0101, 1]])
-    assert counting.varying_columns(words, 4).shape == (3, 1)
+    assert mapping.varying_columns(words, 4).shape == (3, 1)
 
 
 def test_unrolling_is_paid_in_dsps_and_saves_block_ram() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from hwgen import mapping, resources
 from hwgen.backends.naming import comment, top_name
 from hwgen.backends.rtl_head import dense_files, map_files
-from hwgen.backends.rtl_network import network_context
+from hwgen.backends.rtl_network import network_context, shared_ports
 from hwgen.backends.rtl_template import bias_file, environment, weight_file
 from hwgen.backends.rtl_unit import unit_builder
 from hwgen.backends.sv import constant, index_bits, literal
@@ -21,6 +21,7 @@ from hwgen.quantizer import IntArray
 from hwgen.registers import Registers, registers_for
 from hwgen.rtl_timing import GruTimeline, LstmTimeline, Timeline, timeline
 from hwgen.schedule import Port, Schedule
+from hwgen.sharing import shared_weights
 
 
 def generate(design: Design, origin: str, registers: Registers | None = None) -> dict[str, str]:
@@ -39,11 +40,17 @@ def generate(design: Design, origin: str, registers: Registers | None = None) ->
     if isinstance(design, Schedule):
         files |= _cell(design, timeline(design, registers), context, "rom")
     else:
-        files[f"src/{top}.sv"] = templates.get_template("network.sv.jinja").render(context | network_context(design))
+        network = network_context(design, registers)
+        files[f"src/{top}.sv"] = templates.get_template("network.sv.jinja").render(context | network)
+        shared = {node.name: pair for pair in shared_weights(design) for node in (pair.first, pair.second)}
         for node in design.nodes:
             if isinstance(node, CellNode):
                 folder = f"rom/{node.design.module}"
-                files |= _cell(node.design, timeline(node.design, registers), context, folder)
+                times, pair = timeline(node.design, registers), shared.get(node.name)
+                files |= _cell(node.design, times, context, folder, None if pair is None else shared_ports(pair, node))
+                if pair is not None and node is pair.second:
+                    # The first one has them.
+                    del files[f"{folder}/input_weights.hex"]
             elif isinstance(node, DenseNode):
                 files |= dense_files(node.design, origin)
             elif isinstance(node, MapNode):
@@ -61,11 +68,14 @@ def generate(design: Design, origin: str, registers: Registers | None = None) ->
     return files
 
 
-def _cell(design: Schedule, times: Timeline, whole: dict[str, Any], folder: str) -> dict[str, str]:
-    """The modules of a recurrent layer, and its memories in a folder."""
+def _cell(
+    design: Schedule, times: Timeline, whole: dict[str, Any], folder: str, shared: dict[str, object] | None = None
+) -> dict[str, str]:
+    """The modules of a recurrent layer, and its memories in a folder; ``shared`` are ports of weights from outside."""
     unit = unit_builder(times, folder)
     unit.build()
-    context, templates = whole | _context(design, times) | unit.context() | {"folder": folder}, environment()
+    places = {"folder": folder, "shared": shared}
+    context, templates = whole | _context(design, times) | unit.context() | places, environment()
     files = _memories(design, folder) | unit.files()
     for template, path in (("top.sv.jinja", ""), ("unit.sv.jinja", "_unit")):
         files[f"src/{top_name(design)}{path}.sv"] = templates.get_template(template).render(context)

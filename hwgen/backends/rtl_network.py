@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hwgen import mapping
 from hwgen.backends.naming import top_name
-from hwgen.backends.sv import Instance
+from hwgen.backends.sv import Instance, index_bits
 from hwgen.dataflow import (
     ArgmaxNode,
     BufferNode,
@@ -22,17 +23,22 @@ from hwgen.dataflow import (
     Stream,
     WidenNode,
 )
+from hwgen.registers import Registers
+from hwgen.sharing import SharedWeights, shared_weights
 
+SHARED_ROM = "hwgen_shared_rom"
 _CLOCK = (("clk_i", "clk"), ("rst_ni", "rst_n"))
 
 
-def network_context(design: Dataflow) -> dict[str, object]:
+def network_context(design: Dataflow, registers: Registers) -> dict[str, object]:
     """What network.sv.jinja prints."""
-    nodes = [_instance(design, node) for node in design.nodes]
+    shared = shared_weights(design)
+    nodes = [_with_weights(_instance(design, node), node, shared) for node in design.nodes]
     return {
         "streams": design.streams,
         "instances": [
             *(_input(edge) for edge in design.input_edges),
+            *(_shared_rom(pair, registers) for pair in shared),
             *nodes,
             *(_output(edge) for edge in design.output_edges),
         ],
@@ -42,7 +48,59 @@ def network_context(design: Dataflow) -> dict[str, object]:
         "output_edges": design.output_edges,
         "copies": list(_copies(design)),
         "picture": _picture(design),
+        "shared": [_shared_signals(pair) for pair in shared],
     }
+
+
+def shared_ports(pair: SharedWeights, node: CellNode) -> dict[str, object]:
+    """What top.sv.jinja prints of weights from outside, and of the order in which a node has their rows."""
+    order = pair.order_of(node)
+    places = ", ".join(f"32'd{place}" for place in reversed(order))
+    memory = pair.memory
+    return {
+        "address_bits": index_bits(memory.words),
+        "word_bits": memory.bits,
+        "gates": len(order),
+        "order": f"{{{places}}}",
+    }
+
+
+def _shared_signals(pair: SharedWeights) -> dict[str, object]:
+    memory, nodes = pair.memory, (pair.first, pair.second)
+    return {
+        "address_bits": index_bits(memory.words),
+        "word_bits": memory.bits,
+        "tiles": [f"{node.name}_input_tile" for node in nodes],
+        "words": [f"{node.name}_input_weights" for node in nodes],
+    }
+
+
+def _shared_rom(pair: SharedWeights, registers: Registers) -> Instance:
+    """The memory of the input weights of two layers."""
+    memory, first, second = pair.memory, pair.first.name, pair.second.name
+    parameters = (
+        ("Width", memory.bits),
+        ("Depth", memory.words),
+        ("Stages", registers.weight),
+        ("File", f'"rom/{pair.first.design.module}/input_weights.hex"'),
+    )
+    ports = (
+        ("clk_i", "clk"),
+        ("first_address_i", f"{first}_input_tile"),
+        ("first_word_o", f"{first}_input_weights"),
+        ("second_address_i", f"{second}_input_tile"),
+        ("second_word_o", f"{second}_input_weights"),
+    )
+    # Instances of nodes are called u_ and their name: this is none of them, whatever a model calls its layers.
+    return Instance(SHARED_ROM, f"shared_{first}_weights", parameters, ports)
+
+
+def _with_weights(instance: Instance, node: Node, shared: tuple[SharedWeights, ...]) -> Instance:
+    """The instance of a node, with weights from outside where it shares them."""
+    if not any(node is one for pair in shared for one in (pair.first, pair.second)):
+        return instance
+    ports = tuple((port, f"{node.name}_{port}") for port in ("input_tile", "input_weights"))
+    return replace(instance, ports=(*instance.ports, *ports))
 
 
 def _copies(design: Dataflow) -> Iterator[tuple[str, str]]:

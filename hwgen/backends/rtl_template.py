@@ -7,11 +7,10 @@ import math
 import textwrap
 
 import jinja2
-import numpy as np
 
 from hwgen import resources
 from hwgen.backends.sv import LINE, hex_file
-from hwgen.mapping import weight_bits
+from hwgen.mapping import stored_weights, weight_bits
 from hwgen.quantizer import IntArray
 from hwgen.schedule import FoldedProduct
 
@@ -46,10 +45,7 @@ def _pack(lanes: IntArray, bits: int) -> int:
 
 def weight_file(product: FoldedProduct) -> str:
     """Weights: a word for each tile."""
-    bits = weight_bits(product)
-    stored = (product.weights > 0).astype(np.int64) if product.weight.bipolar else product.weights
-    # [pe, tile, lane] to one word a tile, SIMD lanes of a row side by side, rows above each other.
-    tiles = stored.transpose(1, 0, 2).reshape(product.cycles, -1)
+    bits, tiles = weight_bits(product), stored_weights(product)
     what = f"{product.name} weights: {product.cycles} tiles of {product.pe} PE x {product.simd} SIMD x {bits} bits"
     return hex_file(what, (_pack(tile, bits) for tile in tiles), tiles.shape[1] * bits)
 

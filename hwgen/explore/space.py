@@ -34,9 +34,10 @@ from hwgen.dataflow import (
     Stream,
     WidenNode,
 )
-from hwgen.explore.tables import KINDS, Table, cell_table, node_table
+from hwgen.explore.tables import KINDS, Table, cell_table, node_table, sharing_changes
 from hwgen.quantizer import IntArray
 from hwgen.schedule import Schedule
+from hwgen.sharing import alike
 
 # A row of each table for every point.
 Rows = tuple[IntArray, ...]
@@ -108,7 +109,18 @@ class Space:
             walk.trace(node)
         for node in self.base.nodes:
             walk.visit(node)
+        walk.share()
         return walk.predicted()
+
+    @cached_property
+    def alike(self) -> tuple[tuple[CellNode, CellNode], ...]:
+        """Layers that share their input weights where it pays."""
+        return alike(self.base) if isinstance(self.base, Dataflow) else ()
+
+    @cached_property
+    def shared(self) -> dict[tuple[str, int, int], Resources]:
+        """What sharing changes by the first layer and the folding of the input product, as far as it was asked for."""
+        return {}
 
     @cached_property
     def maps(self) -> dict[str, dict[int, Resources]]:
@@ -268,6 +280,22 @@ class _Walk:
             self._map(node, lanes)
             given = replace(pace, first=pace.first + node.design.step_latency + 1)
         self._give(node.outputs[0], lanes, given)
+
+    def share(self) -> None:
+        """Input weights that two layers have in common are stored once, where both products are folded alike."""
+        for first, second in self.space.alike:
+            folds, others = self._input_folds(first), self._input_folds(second)
+            same = (folds == others).all(axis=1)
+            for pe, simd in np.unique(folds[same], axis=0).tolist():
+                known, key = self.space.shared, (first.name, pe, simd)
+                if key not in known:
+                    known[key] = sharing_changes(first, second, pe, simd, self.space.flow)
+                self._sum(known[key], same & (folds == (pe, simd)).all(axis=1))
+
+    def _input_folds(self, node: CellNode) -> IntArray:
+        """PE and SIMD of the input product of a layer, [points, 2]."""
+        inputs = (folding["input"] for folding in self.chosen[node.name].foldings)
+        return np.array([(fold["pe"], fold["simd"]) for fold in inputs], np.int64)
 
     def _map(self, node: MapNode, lanes: IntArray) -> None:
         """Maps are built for each number of lanes once."""

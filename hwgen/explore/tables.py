@@ -23,8 +23,9 @@ from hwgen.quantizer import IntArray
 from hwgen.registers import Registers, dense_vectors
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Schedule, design_cell
+from hwgen.sharing import pair_of
 from hwgen.structure import Junction, between, hidden_side, input_side
-from hwgen.structure_network import dense_structure
+from hwgen.structure_network import dense_structure, shared_structure
 
 KINDS = ("lut", "ff", "dsp", "bram")
 
@@ -157,6 +158,26 @@ def dense_table(node: DenseNode, flow: str) -> Table:
 def node_table(node: CellNode | DenseNode, flow: str) -> Table:
     """The table of a node of a network."""
     return cell_table(node.name, node.design, flow) if isinstance(node, CellNode) else dense_table(node, flow)
+
+
+def sharing_changes(first: CellNode, second: CellNode, pe: int, simd: int, flow: str) -> Resources:
+    """What two layers with the same input weights take more or less by storing them once, if that is what they do."""
+    folding = Folding(pe, simd, 1, 1)
+    first, second = (
+        replace(node, design=design_cell(node.design.network, node.design.cell, node.design.options, folding))
+        for node in (first, second)
+    )
+    pair = pair_of(first, second)
+    if pair is None:
+        return Resources(0, 0, 0, 0)
+    before, after = [], []
+    for node in (first, second):
+        times = timeline(node.design)
+        before += input_side(times, flow)
+        after += input_side(times, flow, pair.order_of(node))
+    after.append(shared_structure(pair, times.registers, flow))
+    one, other = (total(priced(unit) for unit in units) for units in (before, after))
+    return Resources(*(getattr(other, kind) - getattr(one, kind) for kind in KINDS))
 
 
 def _column(values: Iterable[int]) -> IntArray:

@@ -25,6 +25,7 @@ from hwgen.dataflow import (
 from hwgen.integer_cells import IntegerGru, IntegerRnn
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Port, Schedule
+from hwgen.sharing import shared_weights
 
 Data = dict[str, Any]
 
@@ -250,11 +251,18 @@ def memories(design: Design, exact: bool) -> list[Data]:
     cells = [("", design)] if isinstance(design, Schedule) else []
     nodes = design.nodes if isinstance(design, Dataflow) else ()
     cells += [(node.name, node.design) for node in nodes if isinstance(node, CellNode)]
+    pairs = shared_weights(design) if isinstance(design, Dataflow) else ()
+    shared = {node.name: pair for pair in pairs for node in (pair.first, pair.second)}
     for name, cell in cells:
         if exact:
+            pair = shared.get(name)
             titles = {"x": "reverse x", "y": "reverse y", "cell_state": _state_title(cell)}
             for what, memory in mapping.memories(timeline(cell)).items():
                 title = titles.get(what, what.replace("_", " "))
+                if what == "input_weights" and pair is not None:
+                    if name == pair.second.name:
+                        continue
+                    title += f", {pair.second.name} as well"
                 found.append(_memory(name, title, memory.words, memory.bits, memory.block))
         else:
             for product in cell.products:

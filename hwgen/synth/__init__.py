@@ -11,10 +11,11 @@ from typing import Any
 
 from hwgen import cost
 from hwgen.backends.naming import top_name
-from hwgen.backends.rtl_network import instance_module
+from hwgen.backends.rtl_network import SHARED_ROM, instance_module
 from hwgen.dataflow import Dataflow
 from hwgen.errors import ConfigError, printable
 from hwgen.project import Project, write_report
+from hwgen.sharing import shared_weights
 from hwgen.synth import nextpnr, yosys
 
 FLOWS = ("xc7", "xcup", "ecp5")
@@ -69,6 +70,8 @@ def _nodes(
     modules: dict[str, list[str]] = {}
     for node in design.nodes:
         modules.setdefault(instance_module(design, node), []).append(node.name)
+    for pair in shared_weights(design):
+        modules.setdefault(SHARED_ROM, []).append(pair.name)
     found = {}
     for module, names in modules.items():
         own = dict(measured.get(module, dict.fromkeys(cost.KINDS, 0.0)))

@@ -129,6 +129,53 @@ class InputProduct(Bench):
         return not self.due and self.done == 0 and self.fold == 0 and self.column == 0 and self.waiting is None
 
 
+class TileProduct(InputProduct):
+    unit = "hwgen_tile_product"
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        return {**super().inputs, "weights_i": self["Pe"] * self["Simd"] * self["WeightBits"]}
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {**super().outputs, "tile_o": index_bits(self.folds * self.column_tiles)}
+
+    def texts(self) -> dict[str, str]:
+        order = f"{32 * self['Gates']}'h{self['Order']:x}"
+        return {"Order": order, "BiasFile": f'"rom/{self.name}_bias.hex"'}
+
+    @cached_property
+    def memory(self) -> list[int]:
+        """The words that others hold for it, with the rows of each group in their order."""
+        order, gates, weights = unpack(self["Order"], 32, self["Gates"]), self["Gates"], self.constants[0]
+        rows: list[list[int]] = [[]] * self["Rows"]
+        for row, values in enumerate(weights):
+            rows[row - row % gates + order[row % gates]] = [int(w > 0) for w in values] if self["Bipolar"] else values
+        pe, simd = self["Pe"], self["Simd"]
+        return [
+            pack((w for row in rows[fold * pe :][:pe] for w in row[column * simd :][:simd]), self["WeightBits"])
+            for fold in range(self.folds)
+            for column in range(self.column_tiles)
+        ]
+
+    def files(self) -> dict[str, str]:
+        return {name: text for name, text in super().files().items() if name.endswith("_bias.hex")}
+
+    def restart(self) -> None:
+        super().restart()
+        self.tiles: deque[int] = deque(maxlen=self["WeightStages"])
+
+    def drive(self) -> Signals:
+        known = len(self.tiles) == self["WeightStages"]
+        word = self.memory[self.tiles[0]] if known else self.word(self.inputs["weights_i"])
+        return super().drive() | {"weights_i": word}
+
+    def observe(self, inputs: Signals, outputs: Signals) -> None:
+        super().observe(inputs, outputs)
+        assert outputs["tile_o"] < len(self.memory), f"{self.unit} {self.parameters}: there is no tile {outputs}"
+        self.tiles.append(outputs["tile_o"])
+
+
 class SumsBuffer(Bench):
     unit = "hwgen_sums_buffer"
 
@@ -578,6 +625,32 @@ def benches() -> list[Bench]:
             (8, 2, 2, 2, 8, 8, 0, 1, (2, 1, 1), 2),  # one tile of columns
             (12, 10, 4, 5, 9, 3, 0, 1, (2, 1, 2), 2),
             (6, 9, 3, 3, 4, 1, 1, 0, (1, 1, 1), 5),
+        )
+    ]
+    products += [
+        TileProduct(
+            Rows=rows,
+            Columns=columns,
+            Pe=pe,
+            Simd=simd,
+            CodeBits=8,
+            WeightBits=weight,
+            Bipolar=int(weight == 1),
+            SumBits=20,
+            WeightStages=stages,
+            ProductStages=1,
+            TreeStages=0,
+            Steps=2,
+            Gates=len(order),
+            Order=pack(order, 32),
+        )
+        for rows, columns, pe, simd, weight, stages, order in (
+            (4, 6, 2, 2, 8, 1, (0,)),
+            (1, 1, 1, 1, 2, 2, (0,)),
+            (12, 6, 1, 2, 8, 1, (1, 0, 2, 3)),  # tiles in another order
+            (6, 3, 1, 3, 4, 2, (2, 0, 1)),
+            (16, 4, 8, 2, 8, 2, (1, 0, 2, 3)),  # lanes in another order
+            (4, 5, 4, 1, 1, 1, (3, 0, 1, 2)),
         )
     ]
     buffers = [

@@ -192,6 +192,25 @@ class Rom(Function):
         return {"word_o": self.words[inputs["address_i"]]}
 
 
+class SharedRom(Rom):
+    unit = "hwgen_shared_rom"
+    sides = ("first", "second")
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        return {f"{side}_address_i": index_bits(self["Depth"]) for side in self.sides}
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {f"{side}_word_o": self["Width"] for side in self.sides}
+
+    def drive(self) -> Signals:
+        return {port: self.rng.randrange(self["Depth"]) for port in self.inputs}
+
+    def wanted(self, inputs: Signals) -> Signals:
+        return {f"{side}_word_o": self.words[inputs[f"{side}_address_i"]] for side in self.sides}
+
+
 class Constants(Function):
     unit = "hwgen_constants"
 
@@ -316,6 +335,10 @@ def benches() -> list[Bench]:
             (3, 33, 3, 0),
         )
     ]
+    shared = [
+        SharedRom(Width=width, Depth=depth, Stages=stages)
+        for width, depth, stages in ((1, 1, 1), (70, 9, 2), (128, 100, 1))
+    ]
     constants = [
         Constants(Width=width, Depth=depth, Stride=stride, Offset=offset)
         for width, depth, stride, offset in (
@@ -326,4 +349,4 @@ def benches() -> list[Bench]:
             (3, 20, 2, 0),
         )
     ]
-    return [*shifts, *multiplies, *searches, *tables, *roms, *constants]
+    return [*shifts, *multiplies, *searches, *tables, *roms, *shared, *constants]
