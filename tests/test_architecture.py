@@ -49,6 +49,7 @@ LAYERS = (
     ("cell_cycles",),
     ("stream_cycles",),
     ("rtl_cycles",),
+    ("meanwhile",),
     ("wiring",),
     ("reconvergence",),
     ("progress",),
