@@ -194,7 +194,7 @@ class _Walk:
         elif isinstance(node, DenseNode):
             table = self.chosen[node.name]
             pace = self._take(node.inputs[0], table.lanes_in)
-            apart = np.maximum(pace.apart, table.interval)
+            apart = np.maximum(pace.apart, table.interval + self._gathered(node.inputs[0], table.lanes_in))
             self._give(
                 node.outputs[0], table.lanes_out, _Pace(pace.first + table.first, table.last - table.first, apart)
             )
@@ -323,6 +323,11 @@ class _Walk:
         pace = self._pace(stream)
         span = np.maximum(pace.span, moved - 1)
         return _Pace(pace.first + np.maximum(span - (beats - 1), 0), beats - 1, np.maximum(pace.apart, moved))
+
+    def _gathered(self, stream: Stream, lanes: IntArray) -> IntArray:
+        """Cycles that the first tiles of a product wait for beats to become wide: one is made ready ahead, not more."""
+        common = np.gcd(self._lanes(stream), lanes)
+        return (stream.width // lanes - 1) * (lanes // common - 1)
 
     def _add(self, law: Any, where: Any = None) -> None:
         """What a law counts, where a condition holds."""
