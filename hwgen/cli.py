@@ -211,9 +211,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
 
 @main.command(epilog="Example: hwgen explore model.onnx -o space --target xc7z020 --steps-per-second 500000")
 @click.argument("models", type=_PATH, nargs=-1, required=True)
-@click.option(
-    "-o", "--output", type=_PATH, required=True, metavar="DIR", help="Folder for pareto.csv and explore.json."
-)
+@click.option("-o", "--output", type=_PATH, required=True, metavar="DIR", help="Folder of pareto.html and the data.")
 @click.option("--target", default="xc7z020", show_default=True, metavar="PART", help="FPGA part.")
 @click.option("--clock", default=100.0, show_default=True, metavar="MHZ", help="Clock frequency.")
 @click.option("--length", type=int, default=1, show_default=True, metavar="T", help="Steps of a sequence, for latency.")
@@ -227,6 +225,11 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
 )
 @click.option("--max-length", type=int, metavar="T", help="Longest sequence of a reversed layer (default 512).")
 @click.option("--outputs", metavar="LIST", help="As hwgen build takes them.")
+@click.option("--data", multiple=True, metavar="[NAME=]X.npy", help="Inputs for the accuracy of each model ...")
+@click.option("--labels", type=_PATH, metavar="Y.npy", help="... and the right answers: one more axis of the front.")
+@click.option("--measure", type=int, metavar="N", help="Simulate and synthesise N points of the front, on Dask.")
+@click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster that measures (default: this machine).")
+@click.option("--workers", type=int, default=2, show_default=True, metavar="N", help="Processes here; 0: without Dask.")
 @_json_option
 def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: Any) -> None:
     """Predict every folding of one or several models: the Pareto front over cycles, latency, LUT, DSP and block RAM."""
@@ -234,20 +237,33 @@ def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: An
     from hwgen.explore.show import print_exploration
 
     contexts, outputs = run.parse_interleave(options.pop("interleave")), options.pop("outputs")
+    data, labels, count = options.pop("data"), options.pop("labels"), options.pop("measure")
+    where = {name: options.pop(name) for name in ("scheduler", "workers")}
+    built = {"max_length": options.pop("max_length"), "outputs": tuple(outputs.split(",")) if outputs else None}
     with _err.status("reading the models") as status:
+        networks = run.load_all(models)
+
+        def progress(text: str) -> None:
+            status.update(escape(text))
+
         found = run.explore(
-            run.load_all(models),
+            networks,
             clock_mhz=options.pop("clock"),
             interleave=contexts,
-            outputs=tuple(outputs.split(",")) if outputs else None,
-            progress=lambda text: status.update(escape(text)),
+            accuracy=run.accuracies(networks, data, labels),
+            progress=progress,
             **options,
+            **built,
         )
-    files = run.write(found, output)
+        measured = None
+        if count is not None:
+            files = dict(zip(networks, models, strict=True))
+            measured = run.measure_front(found, files, output, count, progress=progress, **where, **built)
+        written = run.write(found, output, measured)
     if as_json:
-        click.echo(files["explore.json"].read_text(), nl=False)
+        click.echo(written["explore.json"].read_text(), nl=False)
     else:
-        print_exploration(found, files, _out)
+        print_exploration(found, written, _out)
 
 
 @main.command(epilog="Example: hwgen verify project --level csim --sequences 200 --seed 7")

@@ -135,25 +135,6 @@ def _foldings(rows: list[int], columns: list[int]) -> Iterator[tuple[int, int]]:
     return ((pe, simd) for pe in rows for simd in columns)
 
 
-def budget(cell: RecurrentCell, clock_mhz: float, steps_per_second: float, contexts: int = 1) -> int:
-    """Cycles that a rate leaves for a time step; raises ConfigError if the recurrence of the cell cannot keep it.
-
-    ``contexts`` sequences are interleaved.
-    """
-    if not steps_per_second > 0:
-        raise ConfigError(f"--steps-per-second must be positive, not {steps_per_second:g}")
-    cycles = int(clock_mhz * 1e6 / steps_per_second)
-    gates, h = len(cell.rows), cell.hidden_size
-    best = min(_interval(cell, pe, simd, contexts) for pe, simd in _foldings(legal_hidden_pe(gates, h), divisors(h)))
-    if best > cycles:
-        raise ConfigError(
-            f"--steps-per-second {steps_per_second:g} at {clock_mhz:g} MHz leaves {cycles} cycles a step; the "
-            f"recurrence needs at least {best}: at most {clock_mhz * 1e6 / best:.0f} steps a second, "
-            "or a faster clock" + (", or more sequences side by side (--interleave)" if best > 1 else "")
-        )
-    return cycles
-
-
 def _interval(cell: RecurrentCell, pe: int, simd: int, contexts: int) -> int:
     """Estimated cycles from one time step to the next, of all sequences that are interleaved."""
     tiles = len(cell.rows) * cell.hidden_size**2 // (pe * simd)
@@ -163,7 +144,7 @@ def _interval(cell: RecurrentCell, pe: int, simd: int, contexts: int) -> int:
 def derive_folding(cell: RecurrentCell, cycles: int | None, contexts: int = 1) -> Folding:
     """The fewest multipliers for at most so many cycles a step; of equals the fewest step functions, then cycles.
 
-    ``budget`` checks that the cell can keep to them; without a number a small balanced design is taken.
+    Without a number a small balanced design is taken.
     """
     gates, h, i = len(cell.rows), cell.hidden_size, cell.input_size
     hidden = list(_foldings(legal_hidden_pe(gates, h), divisors(h)))

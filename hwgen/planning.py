@@ -15,7 +15,7 @@ from hwgen import schedule as single
 from hwgen.dataflow import Design
 from hwgen.devices import device
 from hwgen.errors import ConfigError, listing, printable
-from hwgen.folding import DEFAULT_CYCLES, Folding, budget, derive_folding, divisors, step_cycles
+from hwgen.folding import DEFAULT_CYCLES, Folding, derive_folding, divisors, step_cycles
 from hwgen.integer_network import ConcatStage, DenseStage, IntegerNetwork, RecurrentStage, SelectStage, Stage
 from hwgen.layers import Wire
 from hwgen.lowering import lower
@@ -31,7 +31,6 @@ def schedule(
     target: str = "xc7z020",
     clock_mhz: float = 100.0,
     folding: Folding | Mapping[str, Any] | None = None,
-    steps_per_second: float | None = None,
     streaming: bool = False,
     max_length: int | None = None,
     outputs: tuple[str, ...] | None = None,
@@ -39,17 +38,15 @@ def schedule(
 ) -> Design:
     """Fold a network for a device.
 
-    ``folding`` fixes PE and SIMD, as ``to_dict`` of a design has them; otherwise the smallest design that reaches
-    ``steps_per_second`` at ``clock_mhz`` is taken, or without a rate a small balanced one.  ``outputs`` are sequence,
-    last_hidden and last_cell of a network that is one LSTM layer, or names of outputs of any other.  Raises ConfigError
-    where the options cannot be met, UnsupportedError for what has no hardware.
+    ``folding`` fixes PE and SIMD, as ``to_dict`` of a design has them; otherwise a small balanced design is taken.
+    ``outputs`` are sequence, last_hidden and last_cell of a network that is one LSTM layer, or names of outputs of any
+    other.  ``interleave`` sequences share one LSTM layer, each on its own TID.  Raises ConfigError where the options
+    cannot be met, UnsupportedError for what has no hardware.
     """
     if network.is_single_lstm:
         if isinstance(folding, Mapping):
             folding = Folding.from_dict(folding)
-        return single.schedule(
-            network, target, clock_mhz, folding, steps_per_second, streaming, max_length, outputs, interleave
-        )
+        return single.schedule(network, target, clock_mhz, folding, streaming, max_length, outputs, interleave)
     if folding is not None and not isinstance(folding, Mapping):
         raise ConfigError("--folding: a model of several layers takes a folding for each of its nodes by name")
     if streaming:
@@ -61,12 +58,9 @@ def schedule(
     everything, wires = _spread_selections(network, integer)
     stages, aliases = _needed(everything, [wire.name for output in shown for wire in output.wires])
     options = Options(device(target), _clock(clock_mhz), False, _max_length(max_length), tuple(o.name for o in shown))
-    if folding is not None and steps_per_second is not None:
-        raise ConfigError(
-            "--folding and --steps-per-second exclude each other: the rate is what a folding follows from"
-        )
-    foldings = _derive(stages, options, steps_per_second)
-    design = hold_paths(wire_up(network, integer, stages, wires, aliases, shown, options, foldings, folding or {}))
+    design = hold_paths(
+        wire_up(network, integer, stages, wires, aliases, shown, options, _derive(stages), folding or {})
+    )
     if max_length is not None and not design.stores_sequences:
         raise ConfigError("--max-length sizes the buffers of whole sequences; this model needs none, at any length")
     check_progress(design)
@@ -147,14 +141,10 @@ def _needed(everything: list[Stage], wires: list[str]) -> tuple[list[Stage], dic
     return [stage for stage in everything if needed & set(stage.gives)], aliases
 
 
-def _derive(stages: list[Stage], options: Options, steps_per_second: float | None) -> Foldings:
-    """A folding for each cell and dense layer by the name of its stage: as slow as the slowest cell, or as the rate."""
+def _derive(stages: list[Stage]) -> Foldings:
+    """A small folding for each cell and dense layer by the name of its stage: none is slower than the slowest cell."""
     cells = [stage.cell for stage in stages if isinstance(stage, RecurrentStage)]
-    if steps_per_second is not None:
-        cycles = [budget(cell, options.clock_mhz, steps_per_second) for cell in cells]
-        slowest = min([int(options.clock_mhz * 1e6 / steps_per_second), *cycles])
-    else:
-        slowest = max([step_cycles(cell, derive_folding(cell, None)) for cell in cells], default=DEFAULT_CYCLES)
+    slowest = max([step_cycles(cell, derive_folding(cell, None)) for cell in cells], default=DEFAULT_CYCLES)
     foldings: Foldings = {cell.name: derive_folding(cell, slowest) for cell in cells}
     for stage in stages:
         if isinstance(stage, DenseStage):

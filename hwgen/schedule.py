@@ -12,7 +12,7 @@ import numpy as np
 
 from hwgen.devices import Device, device
 from hwgen.errors import ConfigError, printable
-from hwgen.folding import Folding, budget, check_folding, derive_folding, recurrence_depth
+from hwgen.folding import Folding, check_folding, derive_folding, recurrence_depth
 from hwgen.forms import Certified
 from hwgen.integer import IntegerCell, Interval
 from hwgen.integer_cells import RecurrentCell
@@ -242,7 +242,6 @@ def schedule(
     target: str = "xc7z020",
     clock_mhz: float = 100.0,
     folding: Folding | None = None,
-    steps_per_second: float | None = None,
     streaming: bool = False,
     max_length: int | None = None,
     outputs: tuple[str, ...] | None = None,
@@ -250,20 +249,12 @@ def schedule(
 ) -> Schedule:
     """Fold a network for a device.
 
-    ``folding`` fixes PE and SIMD; otherwise the smallest design that reaches ``steps_per_second`` at ``clock_mhz`` is
-    taken, or without a rate a small balanced one.  ``interleave`` sequences share it, each on its own TID.  Raises
-    ConfigError where the options cannot be met.
+    ``folding`` fixes PE and SIMD; otherwise a small balanced design is taken.  ``interleave`` sequences share it, each
+    on its own TID.  Raises ConfigError where the options cannot be met.
     """
     cell = lower_cell(network.layer)
     options = _check_options(network, device(target), clock_mhz, streaming, max_length, outputs, interleave)
-    if folding is not None and steps_per_second is not None:
-        raise ConfigError(
-            "--folding and --steps-per-second exclude each other: the rate is what a folding follows from"
-        )
-    if folding is None:
-        rate = None if steps_per_second is None else budget(cell, clock_mhz, steps_per_second, interleave)
-        folding = derive_folding(cell, rate, interleave)
-    return design_cell(network, cell, options, folding)
+    return design_cell(network, cell, options, folding or derive_folding(cell, None, interleave))
 
 
 def design_cell(

@@ -178,7 +178,10 @@ def _weight_only(name: str) -> Callable[[Path], str]:
 
 # Float models of tests/test_calibrate.py, which hwgen calibrate gives all quantizers.
 
-FLOAT = ("lstm, two bidirectional layers, batch first", "lstm, states given", "rnn, relu, head")
+FLOAT = (
+    *("lstm, two bidirectional layers, batch first", "lstm, states given", "rnn, relu, head", "gru"),
+    *("gru, two bidirectional layers", "gru, batch first, head on the last step", "gru, lstm, argmax"),
+)
 
 
 def _float(name: str) -> Callable[[Path], str]:

@@ -254,7 +254,7 @@ def test_command_writes_the_front(tmp_path: Path) -> None:
     shown = CliRunner().invoke(main, arguments)
     assert shown.exit_code == 0, shown.output
     assert "on the Pareto front" in " ".join(shown.output.split())
-    files = {name: (tmp_path / "space" / name).read_bytes() for name in ("pareto.csv", "explore.json")}
+    files = {name: (tmp_path / "space" / name).read_bytes() for name in ("pareto.csv", "explore.json", "pareto.html")}
     data = json.loads(files["explore.json"])
     rows = list(csv.DictReader(files["pareto.csv"].decode().splitlines()))
     assert len(rows) == len(data["points"]) > 20
@@ -262,6 +262,7 @@ def test_command_writes_the_front(tmp_path: Path) -> None:
     assert sum(point["chosen"] for point in data["points"]) == 1
     for row, point in itertools.islice(zip(rows, data["points"], strict=True), 10):
         assert json.loads(row["folding"]) == point["folding"]
+        assert row["measured_lut"] == ""
         assert int(row["cycles"]) == point["cycles"]
     again = CliRunner().invoke(main, [*arguments, "--json"])
     assert json.loads(again.stdout) == data
@@ -292,3 +293,49 @@ def test_points_of_a_front_are_designs() -> None:
         design = hwgen.schedule(model, folding=dict(point.folding))
         assert predict(design, [LENGTH]).last == point.latency_cycles
         assert replace(point, chosen=True).to_dict()["lut"] == round(cost.predict(design).whole.lut)
+
+
+def test_measured_points_stand_beside_predicted_ones(tmp_path: Path) -> None:
+    # The real thing, in this process: Verilator and Yosys on one point; the second time nothing is left to do.
+    model = Path(__file__).parents[1] / "benchmarks" / "synthesis" / "models" / "two_bits_4_6.onnx"
+    arguments = ["explore", str(model), "-o", str(tmp_path), "--fit", "smallest", "--measure", "1", "--workers", "0"]
+    shown = CliRunner().invoke(main, [*arguments, "--json"])
+    assert shown.exit_code == 0, shown.output
+    data = json.loads(shown.stdout)
+    (point,) = (point for point in data["points"] if point["measured"])
+    assert point["chosen"] and point["measured"]["passed"] and point["measured"]["mismatches"] == 0
+    assert point["measured"]["cycles"]["predicted"] == point["measured"]["cycles"]["simulated"]
+    assert {kind: point["measured"]["measured"][kind] for kind in ("dsp", "bram")} == {
+        kind: point[kind] for kind in ("dsp", "bram")
+    }
+    assert data["corrections"]["two_bits_4_6"]["miscounted"] == []
+    (row,) = (row for row in csv.DictReader((tmp_path / "pareto.csv").open()) if row["measured_lut"])
+    assert int(row["measured_lut"]) == point["measured"]["measured"]["lut"]
+    (record,) = (tmp_path / "measured").iterdir()
+    before = record.stat().st_mtime_ns
+    again = CliRunner().invoke(main, [*arguments, "--json"])
+    assert json.loads(again.stdout) == data
+    assert record.stat().st_mtime_ns == before
+
+
+def test_accuracy_is_an_objective(tmp_path: Path) -> None:
+    network = frontend.load(EXAMPLE)
+    x = np.random.default_rng(1).normal(size=(29, 1, 12)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    first = next(iter(network.run({network.inputs[0].name: x}).values()))
+    wrong = first.argmax(axis=-1)
+    np.save(tmp_path / "y.npy", wrong)
+    assert run.accuracy_of(network, [str(tmp_path / "x.npy")], tmp_path / "y.npy") == 1.0
+    wrong[:3] += 1
+    np.save(tmp_path / "y.npy", wrong)
+    share = run.accuracy_of(network, [str(tmp_path / "x.npy")], tmp_path / "y.npy")
+    assert share == 26 / 29
+    # Of two models that cost the same the one with better answers stays.
+    found = run.explore({"good": network, "bad": network}, accuracy={"good": 0.9, "bad": share - 0.1})
+    assert {point.model for point in found.front} == {"good"}
+    assert {point.accuracy for point in found.front} == {0.9}
+    np.save(tmp_path / "few.npy", wrong[:5])
+    with pytest.raises(ConfigError, match="5 labels, but the model gives 29 answers"):
+        run.accuracy_of(network, [str(tmp_path / "x.npy")], tmp_path / "few.npy")
+    with pytest.raises(ConfigError, match="--data and --labels need each other"):
+        run.accuracies({"one": network}, [], tmp_path / "y.npy")

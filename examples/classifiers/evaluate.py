@@ -21,7 +21,6 @@ from samples import Integers, Samples, held_out
 
 import hwgen
 from hwgen import host, vectors
-from hwgen.errors import UnsupportedError
 from hwgen.lowering import lower
 from hwgen.network import Network
 from hwgen.quantizer import FloatArray
@@ -119,15 +118,12 @@ def simulate(experiment: Experiment, file: str, project: Path, count: int, level
 
 
 def simulate_all(names: list[str], projects: Path, count: int) -> dict[str, Any]:
-    """``simulate`` for every file of some experiments; what has no hardware says why."""
+    """``simulate`` for every file of some experiments."""
     results: dict[str, Any] = {}
     for experiment in EXPERIMENTS:
         for file in experiment.files if experiment.name in names else ():
             print(f"  {file}: building and simulating ...", file=sys.stderr, flush=True)
-            try:
-                results[file] = simulate(experiment, file, projects / Path(file).stem, count)
-            except UnsupportedError as error:
-                results[file] = {"unsupported": str(error)}
+            results[file] = simulate(experiment, file, projects / Path(file).stem, count)
     return results
 
 
@@ -159,9 +155,6 @@ def hardware_rows(hardware: dict[str, Any]) -> list[list[str]]:
     """What simulation of each network found, under ``HARDWARE``."""
     rows = []
     for file, entry in hardware.items():
-        if "unsupported" in entry:
-            rows.append([file, "no hardware yet"])
-            continue
         last = max(port["last"] for port in entry["simulated_cycles"].values())
         as_predicted = entry["simulated_cycles"] == entry["predicted_cycles"]
         cells = f"{entry['sequences']}, {entry['steps']} steps", f"{sum(entry['codes'].values()):,}"

@@ -49,7 +49,7 @@ def main() -> int:
 
     console.rule("1. build: trained ONNX model to hardware code")
     network = hwgen.load(HERE / "japanese_vowels.onnx")
-    design = hwgen.schedule(network, target="xc7z020", clock_mhz=100, steps_per_second=500_000)
+    design = hwgen.schedule(network, target="xc7z020", clock_mhz=100)
     project = hwgen.build(design, arguments.out, backend="all")
     print_build(project.path, design, project.backends, console)
 

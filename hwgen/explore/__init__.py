@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The design space: every legal folding of a network predicted at once, the Pareto front, and the best for a target."""
+"""Exploration: which foldings of a network are worth having, predicted for all and measured for some."""

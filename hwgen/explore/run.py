@@ -14,16 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from hwgen import frontend, planning
+from hwgen import frontend, host, planning
 from hwgen.cost import Resources
 from hwgen.dataflow import Design
 from hwgen.devices import Device, device
 from hwgen.errors import ConfigError, printable
+from hwgen.explore.correction import Correction, of_results
 from hwgen.explore.fit import Target, choose, limits, shares
 from hwgen.explore.front import Objectives, pareto
+from hwgen.explore.measure import measure
+from hwgen.explore.page import render
 from hwgen.explore.space import Predicted, Rows, Space, space
 from hwgen.explore.tables import KINDS, Table
 from hwgen.host import write_file
+from hwgen.lowering import lower
 from hwgen.network import Network
 
 # Spaces of so many points are predicted whole; of larger ones fronts of parts are combined.
@@ -31,7 +35,7 @@ WHOLE = 2_000_000
 _CHUNK = 1 << 16
 # Points that a front of some nodes keeps before the next node joins.
 _KEPT = 500
-COLUMNS = ("model", "interleave", "cycles", "latency_cycles", "steps_per_second", *KINDS, "fits", "chosen", "folding")
+COLUMNS = ("model", "accuracy", "interleave", "cycles", "latency_cycles", "steps_per_second", *KINDS, "fits", "chosen")
 Progress = Callable[[str], None]
 
 
@@ -55,11 +59,13 @@ class Point:
     bram: float
     fits: bool
     chosen: bool = False
+    # Share of right answers of its model, where data was given.
+    accuracy: float | None = None
 
     @property
     def objectives(self) -> tuple[float, ...]:
         """What the front is about, the less the better."""
-        return self.cycles, self.latency_cycles, round(self.lut), self.dsp, self.bram
+        return self.cycles, self.latency_cycles, round(self.lut), self.dsp, self.bram, -(self.accuracy or 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in explore.json and pareto.csv."""
@@ -87,6 +93,7 @@ def explore(
     steps_per_second: float | None = None,
     latency_us: float | None = None,
     fit: str | None = None,
+    accuracy: Mapping[str, float] | None = None,
     progress: Progress = lambda message: None,
     **options: Any,
 ) -> Exploration:
@@ -94,7 +101,8 @@ def explore(
 
     ``networks`` go by the name that points have, ``interleave`` are numbers of sequences to try; latency is that of a
     sequence of ``length`` steps.  With a target (``hwgen.schedule`` says which) the point that the scheduler would take
-    is marked as chosen.  Raises ConfigError for options that make no sense, or a target that nothing meets.
+    is marked as chosen.  ``accuracy`` of each network is one more objective.  Raises ConfigError for options that make
+    no sense, or a target that nothing meets.
     """
     part = device(target)
     goal = Target.of(part, float(clock_mhz), steps_per_second, latency_us, length, fit or "smallest")
@@ -122,6 +130,9 @@ def explore(
                     chosen += _points(name, base, found, picked, found.predict(picked, length), part)
     if wanted and not chosen and refused is not None:
         raise refused
+    if accuracy:
+        points = [replace(point, accuracy=accuracy[point.model]) for point in points]
+        chosen = [replace(point, accuracy=accuracy[point.model]) for point in chosen]
     front = [points[place] for place in pareto(np.array([point.objectives for point in points])).tolist()]
     if chosen:
         best_of_all = min(chosen, key=lambda point: _share(point, part))
@@ -221,24 +232,114 @@ def _thinned(points: Objectives, front: Any) -> Any:
     return np.sort(order[np.linspace(0, len(order) - 1, _KEPT).round().astype(int)])
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Results of points of a front by their places, and what they say about predictions of each model."""
+
+    results: Mapping[int, Mapping[str, Any]]
+    corrections: Mapping[str, Correction]
+
+    @property
+    def margins(self) -> dict[str, dict[str, float | None]]:
+        """What 90 % of the predictions of a model stay within, by kind."""
+        return {
+            name: {kind: spread.p90 if spread else None for kind, spread in known.before.items()}
+            for name, known in self.corrections.items()
+        }
+
+
+def measure_front(
+    found: Exploration,
+    models: Mapping[str, Path],
+    folder: Path,
+    count: int,
+    scheduler: str | None = None,
+    workers: int = 2,
+    progress: Progress = lambda message: None,
+    **options: Any,
+) -> Measured:
+    """Build, simulate and synthesise ``count`` points of the front that fit, the chosen one among them.
+
+    ``models`` are the files by the names of the points.  What was measured before is read from ``folder``; ``measure``
+    says how.  Raises ConfigError if there is nothing to measure.
+    """
+    if count < 1:
+        raise ConfigError(f"--measure must be at least 1 point, not {count}")
+    fitting = [place for place, point in enumerate(found.front) if point.fits]
+    if not fitting:
+        raise ConfigError(f"--measure: no point of the front fits {found.meta['target']}; take a larger --target")
+    spread = np.linspace(0, len(fitting) - 1, min(count, len(fitting))).round().astype(int)
+    chosen = [place for place in fitting if found.front[place].chosen]
+    places = [*chosen, *(place for place in np.array(fitting)[spread].tolist() if place not in chosen)][:count]
+    given = {name: value for name, value in options.items() if value is not None}
+    results: dict[int, Mapping[str, Any]] = {}
+    corrections: dict[str, Correction] = {}
+    for name, path in models.items():
+        own = [place for place in places if found.front[place].model == name]
+        if not own:
+            continue
+        designs = [_design(found.front[place], found.meta, given) for place in own]
+
+        def notice(done: int, total: int, text: str, name: str = name) -> None:
+            progress(f"{name}: {done} of {total} measured; {text}")
+
+        measured = measure(path, designs, folder, scheduler, workers, device(found.meta["target"]).flow, notice)
+        results |= dict(zip(own, measured, strict=True))
+        corrections[name] = of_results(measured)
+    return Measured(results, corrections)
+
+
+def _design(point: Point, meta: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``hwgen.schedule`` for a point."""
+    shared = {"interleave": point.interleave} if point.interleave > 1 else {}
+    return {
+        "folding": dict(point.folding),
+        "target": meta["part"],
+        "clock_mhz": meta["clock_mhz"],
+        **shared,
+        **options,
+    }
+
+
+def _page(found: Exploration, rows: list[dict[str, Any]], measured: Measured | None) -> str:
+    models = list(found.meta["models"])
+    facts: dict[str, Any] = {"model": ", ".join(models), "points": found.predicted, "seconds": None}
+    if measured and len(measured.corrections) == 1:
+        facts["correction"] = next(iter(measured.corrections.values())).to_dict()
+    return render(rows, {**found.meta, **facts})
+
+
 def _write(path: Path, data: bytes) -> None:
     write_file(path, lambda file: file.write(data))
 
 
-def write(found: Exploration, folder: Path) -> dict[str, Path]:
-    """Write pareto.csv and explore.json to a folder; returns the files by name."""
-    rows = [point.to_dict() for point in found.front]
+def write(found: Exploration, folder: Path, measured: Measured | None = None) -> dict[str, Path]:
+    """Write pareto.csv, explore.json and pareto.html to a folder; returns the files by name."""
+    results = measured.results if measured else {}
+    margins = measured.margins if measured else {}
+    rows = [
+        point.to_dict() | {"measured": results.get(place), "error": margins.get(point.model)}
+        for place, point in enumerate(found.front)
+    ]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    table.writerow([*COLUMNS, *(f"measured_{kind}" for kind in KINDS), "folding"])
     for row in rows:
-        table.writerow([json.dumps(row[name]) if name == "folding" else row[name] for name in COLUMNS])
-    data = {**found.meta, "space": found.size, "predicted": found.predicted, "points": rows}
+        seen = (row["measured"] or {}).get("measured") or {}
+        table.writerow(
+            [*(row[name] for name in COLUMNS), *(seen.get(kind) for kind in KINDS), json.dumps(row["folding"])]
+        )
+    corrections = {name: known.to_dict() for name, known in measured.corrections.items()} if measured else {}
+    data = {**found.meta, "space": found.size, "predicted": found.predicted, "corrections": corrections, "points": rows}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"-o {folder}: cannot be written ({error.strerror})") from error
-    files = {"pareto.csv": text.getvalue(), "explore.json": json.dumps(data, indent=2) + "\n"}
+    files = {
+        "pareto.csv": text.getvalue(),
+        "explore.json": json.dumps(data, indent=2) + "\n",
+        "pareto.html": _page(found, rows, measured),
+    }
     for name, content in files.items():
         _write(folder / name, content.encode())
     return {name: folder / name for name in files}
@@ -262,3 +363,28 @@ def load_all(models: Sequence[Path]) -> dict[str, Network]:
             )
         networks[path.stem] = frontend.load(path)
     return networks
+
+
+def accuracies(networks: Mapping[str, Network], data: Sequence[str], labels: Path | None) -> dict[str, float] | None:
+    """``accuracy_of`` every network, if there is data; raises ConfigError where one of the two is missing."""
+    if not data and labels is None:
+        return None
+    if not data or labels is None:
+        raise ConfigError("--data and --labels need each other: accuracy is the share of right answers")
+    return {name: accuracy_of(network, data, labels) for name, network in networks.items()}
+
+
+def accuracy_of(network: Network, data: Sequence[str], labels: Path) -> float:
+    """The share of right answers of a model: ``data`` are its inputs as ``hwgen run`` takes them, ``labels`` integers.
+
+    An answer is the greatest of the last axis of the first output, or that output itself where it is an index.  Raises
+    ConfigError where answers and labels are not as many.
+    """
+    (wanted,) = host.read_arrays(network, [str(labels)], "--labels").values()
+    first = next(iter(host.run(network, lower(network), host.read_arrays(network, data, "--data")).values()))
+    answers = first if first.size == wanted.size else first.argmax(axis=-1)
+    if answers.size != wanted.size:
+        raise ConfigError(
+            f"--labels {labels}: {wanted.size:,} labels, but the model gives {answers.size:,} answers on --data"
+        )
+    return float((answers.ravel() == wanted.ravel()).mean())
