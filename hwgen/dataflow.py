@@ -168,7 +168,7 @@ class WidenNode(Node):
 
 @dataclass(frozen=True)
 class BufferNode(Node):
-    """A FIFO of ``depth`` beats: what a path holds while another one from the same source takes longer.
+    """A FIFO of ``depth`` beats: what a path holds while another one from the same source takes longer, or is faster.
 
     That is a few vectors, or beside a path that stores whole ``sequences`` so many of the greatest length.
     """

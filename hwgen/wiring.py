@@ -41,6 +41,7 @@ from hwgen.integer_network import (
     StepStage,
 )
 from hwgen.layers import Wire
+from hwgen.meanwhile import Meanwhile
 from hwgen.naming import identifier
 from hwgen.network import Network, NetworkOutput
 from hwgen.registers import dense_vectors, registers_for
@@ -124,6 +125,7 @@ class _Wiring:
         self._ends: dict[str, list[Stream]] = {}
         # How often what a wire carries was turned around.
         self._turns: dict[str, int] = {}
+        self._meanwhile = Meanwhile(stages, aliases)
 
     def _wire(self, name: str) -> str:
         return self.aliases.get(name, name)
@@ -157,8 +159,8 @@ class _Wiring:
             self.nodes.append(ForkNode(self._unique(f"fork_{stream.name}"), (stream,), ends))
             self._ends[wire] = list(ends)
 
-    def _take(self, name: str, lanes: int | None = None, what: str = "x") -> Stream:
-        """A stream of a wire, in beats of so many lanes.
+    def _take(self, name: str, lanes: int | None = None, what: str = "x", held: bool = False) -> Stream:
+        """A stream of a wire, in beats of so many lanes; a buffer of a sequence stands in front of one that is held.
 
         A graph input becomes a port when it is first asked for; it is called ``what`` if the model does not name it.
         """
@@ -166,7 +168,17 @@ class _Wiring:
         if wire not in self._ends:
             self._input(wire, lanes or 1, what)
         stream = self._ends[wire].pop(0)
+        if held:
+            stream = self._hold(stream, 1)
         return stream if lanes is None else self._resize(stream, lanes)
+
+    def _hold(self, stream: Stream, sequences: int) -> Stream:
+        """A stream behind a buffer of so many sequences of the greatest length."""
+        name = self._unique(f"buffer_{stream.name}")
+        after = replace(stream, name=self._unique(f"{name}_out"))
+        depth = sequences * self.options.max_length * stream.beats
+        self.nodes.append(BufferNode(name, (stream,), (after,), depth, sequences))
+        return after
 
     def _resize(self, stream: Stream, lanes: int) -> Stream:
         common = math.gcd(stream.lanes, lanes)
@@ -253,7 +265,12 @@ class _Wiring:
         options = replace(self.options, outputs=tuple(wires))
         design = design_cell(self.network, cell, options, folding, self._module(name), packed=True)
         given = [(port, stage.fed[port.name]) for port in design.inputs]
-        inputs = tuple(self._take(wire, port.lanes, f"{port.name}_{name}") for port, wire in given if wire is not None)
+        held = self._meanwhile.holds(stage)
+        inputs = tuple(
+            self._take(wire, port.lanes, f"{port.name}_{name}", held and port.name == "x")
+            for port, wire in given
+            if wire is not None
+        )
         turns = self._turns[self._wire(stage.source)] + cell.reverse
         outputs = tuple(
             Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step)
@@ -276,7 +293,7 @@ class _Wiring:
                     f"folding {name}.{what} must divide the {total} {of}, not {value}; "
                     f"nearest legal: {nearest(value, divisors(total))}"
                 )
-        stream = self._take(stage.source, folding.simd)
+        stream = self._take(stage.source, folding.simd, held=self._meanwhile.holds(stage))
         after = self._stream(f"{name}_y", stage.wire, folding.pe)
         vectors = dense_vectors(
             rows // folding.pe * (columns // folding.simd), folding.simd, stage.step, self.registers
@@ -312,12 +329,7 @@ class _Wiring:
             stream = part
             if stream.per_step and turned < max(turns):
                 # Both halves of a reversal's buffers: the other path gives its first step after its last came in.
-                sequences = 2 * (max(turns) - turned)
-                depth = sequences * self.options.max_length * stream.beats
-                name = self._unique(f"buffer_{stream.name}")
-                after = replace(stream, name=self._unique(f"{name}_out"))
-                self.nodes.append(BufferNode(name, (stream,), (after,), depth, sequences))
-                stream = after
+                stream = self._hold(stream, 2 * (max(turns) - turned))
             inputs.append(self._resize(stream, lanes))
         name = self._node_name(stage)
         after = self._stream(f"{name}_y", stage.wire, lanes)

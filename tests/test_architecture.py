@@ -50,6 +50,7 @@ LAYERS = (
     ("cell_cycles",),
     ("stream_cycles",),
     ("rtl_cycles",),
+    ("meanwhile",),
     ("wiring",),
     ("reconvergence",),
     ("progress",),

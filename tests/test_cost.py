@@ -165,7 +165,8 @@ def test_a_network_is_the_sum_of_its_nodes() -> None:
         if isinstance(node, CellNode):
             assert found.units[node.name] == cost.predict(node.design).whole
             assert found.inside[node.name] == cost.predict(node.design)
-    assert set(found.to_dict()["units"][design.nodes[1].name]["units"]) > {"state", "elementwise"}
+    cell = next(node for node in design.nodes if isinstance(node, CellNode))
+    assert set(found.to_dict()["units"][cell.name]["units"]) > {"state", "elementwise"}
 
 
 def test_a_network_says_what_it_is_predicted_to_take(tmp_path: Path) -> None:

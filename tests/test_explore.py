@@ -92,9 +92,9 @@ def test_predictions_are_those_of_the_designs(name: str) -> None:
             assert np.isclose(getattr(found.resources, kind)[place], getattr(whole, kind), rtol=1e-9), (kind, folding)
         last, longer = (predict(design, [length]).last for length in (LENGTH, LENGTH + 8))
         # One forward layer exactly; of networks the latency is what points are compared by.
-        slack = {"one layer": 0.0, "stack with a head": 0.02}.get(name, 0.15)
+        slack = {"one layer": 0.0, "stack with a head": 0.02, "both directions": 0.04}.get(name, 0.15)
         assert abs(int(found.latency[place]) - last) <= slack * last, folding
-        if slack < 0.1:
+        if slack < 0.04:
             assert longer - last == 8 * int(found.interval[place])
 
 

@@ -206,9 +206,12 @@ def test_an_error_planted_in_a_node_is_caught(pattern: str, replacement: str, po
 
 
 def with_buffers(design: Dataflow, vectors: int) -> Dataflow:
-    """The design with buffers of so many vectors."""
+    """The design with buffers of so many vectors in front of its concatenation, and of one elsewhere."""
+    joined = {stream for node in design.nodes if isinstance(node, ConcatNode) for stream in node.inputs}
     nodes = tuple(
-        replace(node, depth=vectors * node.inputs[0].beats) if isinstance(node, BufferNode) else node
+        replace(node, depth=(vectors if node.outputs[0] in joined else 1) * node.inputs[0].beats)
+        if isinstance(node, BufferNode)
+        else node
         for node in design.nodes
     )
     assert nodes != design.nodes
@@ -231,8 +234,8 @@ def test_a_buffer_of_a_whole_sequence_is_enough_and_needed(tmp_path: Path) -> No
     data = longest_sequences(design, length, 12)
     enough = hwgen.build(with_buffers(design, length), tmp_path / "enough", backend="hls")
     assert verify(enough, level="csim", given=data)["passed"]
-    # What the cell itself holds is less than four steps.
-    short = hwgen.build(with_buffers(design, length - 4), tmp_path / "short", backend="hls")
+    # What the cell itself holds is less than four steps, and the buffer in front of it one more.
+    short = hwgen.build(with_buffers(design, length - 5), tmp_path / "short", backend="hls")
     with pytest.raises(ToolError, match="DEADLOCK"):
         verify(short, level="csim", given=data)
 

@@ -162,6 +162,7 @@ class _Walk:
     pace: dict[str, _Pace] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
     readers: dict[str, Any] = field(default_factory=dict)
+    wanted: dict[str, IntArray] = field(default_factory=dict)
     sums: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.0))
     slowest: Any = 1
 
@@ -182,8 +183,11 @@ class _Walk:
         if isinstance(node, NarrowNode | WidenNode | ForkNode):
             for output in node.outputs:
                 self.origin[output.name] = self._source(node.inputs[0])
-        elif isinstance(node, CellNode | DenseNode) and not (isinstance(node, CellNode) and node.design.cell.reverse):
+        elif isinstance(node, CellNode | DenseNode):
             source = self._source(node.inputs[0])
+            self.wanted.setdefault(source, self.chosen[node.name].lanes_in)
+            if isinstance(node, CellNode) and node.design.cell.reverse:
+                return
             self.readers[source] = np.maximum(self.readers.get(source, 1), self.chosen[node.name].interval)
 
     def visit(self, node: Node) -> None:
@@ -202,7 +206,7 @@ class _Walk:
         elif isinstance(node, DenseNode):
             table = self.chosen[node.name]
             pace = self._take(node.inputs[0], table.lanes_in)
-            apart = np.maximum(pace.apart, table.interval)
+            apart = np.maximum(pace.apart, table.interval + self._gathered(node.inputs[0], table.lanes_in))
             self._give(
                 node.outputs[0], table.lanes_out, _Pace(pace.first + table.first, table.last - table.first, apart)
             )
@@ -261,11 +265,15 @@ class _Walk:
             self._give(node.outputs[0], lanes, _Pace(end - whole + 1, whole - 1, apart))
             return
         stream = node.inputs[0]
+        if isinstance(node, BufferNode) and node.outputs[0].name in self.wanted:
+            # A graph input has the lanes that the reader behind the buffer asks for.
+            self.lanes.setdefault(self._source(stream), self.wanted[node.outputs[0].name])
         lanes = self._lanes(stream)
         beats, bits = stream.width // lanes, lanes * stream.code_bits
         pace = self._pace(stream)
         given = replace(pace, first=pace.first + 1)
         if isinstance(node, BufferNode):
+            given = replace(pace, first=pace.first + 2)
             vectors = node.depth // stream.beats
             self._add(lambda count: laws.buffer(count, bits, vectors * beats))
         elif isinstance(node, SelectNode):
@@ -343,6 +351,11 @@ class _Walk:
         pace = self._pace(stream)
         span = np.maximum(pace.span, moved - 1)
         return _Pace(pace.first + np.maximum(span - (beats - 1), 0), beats - 1, np.maximum(pace.apart, moved))
+
+    def _gathered(self, stream: Stream, lanes: IntArray) -> IntArray:
+        """Cycles that the first tiles of a product wait for beats to become wide: one is made ready ahead, not more."""
+        common = np.gcd(self._lanes(stream), lanes)
+        return (stream.width // lanes - 1) * (lanes // common - 1)
 
     def _add(self, law: Any, where: Any = None) -> None:
         """What a law counts, where a condition holds."""

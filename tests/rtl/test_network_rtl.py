@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hardware import Record, assert_exact, plan
+from hardware import MAX_LENGTH, Record, assert_exact, plan
 from recurrent_networks import network, rnn
 from test_networks import export
 
 import hwgen
-from hwgen.dataflow import CellNode, Dataflow, DenseNode
+from hwgen.dataflow import BufferNode, CellNode, Dataflow, DenseNode, NarrowNode, WidenNode
 from hwgen.errors import ConfigError
-from hwgen.rtl_cycles import predict
+from hwgen.rtl_cycles import period, predict
 
 # One of each kind of unit and of each thing that stands between them.  Others are in test_exactness.py, and all of them
 # are, with C simulation, with make test-long.
@@ -59,11 +60,49 @@ def test_layers_work_side_by_side(tmp_path: Path) -> None:
 
 
 def test_the_last_step_of_both_directions_waits_for_no_sequence(tmp_path: Path) -> None:
-    """It is that of each direction: the forward one needs no buffer until the other is done."""
+    """It is that of each direction: what the forward one gives needs no buffer until the other is done."""
     kinds = [type(node).__name__ for node in folded(tmp_path, "classifier").nodes]
-    assert kinds[:5] == ["ForkNode", "CellNode", "CellNode", "SelectNode", "ConcatNode"]
-    assert "BufferNode" not in kinds
-    assert "BufferNode" in [type(node).__name__ for node in folded(tmp_path, "bidirectional").nodes]
+    assert kinds[:6] == ["ForkNode", "BufferNode", "CellNode", "CellNode", "SelectNode", "ConcatNode"]
+    assert kinds.count("BufferNode") == 1
+    assert [type(node).__name__ for node in folded(tmp_path, "bidirectional").nodes].count("BufferNode") == 2
+
+
+def in_front(design: Dataflow) -> list[BufferNode]:
+    """Buffers that a recurrent layer reads."""
+    read = {node.inputs[0].name for node in design.nodes if isinstance(node, CellNode | NarrowNode | WidenNode)}
+    return [node for node in design.nodes if isinstance(node, BufferNode) and node.outputs[0].name in read]
+
+
+def test_both_directions_work_at_the_same_time(tmp_path: Path) -> None:
+    """A sequence takes T * II and the beats of its input and output, not 2 * T * II."""
+    design = folded(tmp_path, "bidirectional")
+    (buffer,) = in_front(design)
+    assert buffer.sequences == 1 and buffer.depth == MAX_LENGTH * buffer.inputs[0].beats
+    length = MAX_LENGTH
+    loop = max(period(node.design) for node in design.nodes if isinstance(node, CellNode))
+    moved = length * max(stream.beats for stream in design.streams)
+    last = predict(design, [length]).last
+    assert length * loop < last < 1.2 * length * loop + 2 * moved
+    # The rate of many sequences is that of the layers; the first step of one waits for no state.
+    ends = [predict(design, [length] * count).last for count in (4, 5)]
+    assert (length - 1) * loop < ends[1] - ends[0] <= length * loop
+
+
+@pytest.mark.parametrize("name", ["bidirectional", "two bidirectional layers"])
+def test_a_larger_buffer_in_front_of_a_layer_gains_nothing(name: str, tmp_path: Path) -> None:
+    design = folded(tmp_path, name)
+    found = in_front(design)
+    assert len(found) == name.count("bidirectional") + name.count("two")
+
+    def last(factor: float) -> int:
+        nodes = [
+            replace(node, depth=max(1, int(node.depth * factor))) if node in found else node for node in design.nodes
+        ]
+        return predict(replace(design, nodes=tuple(nodes)), [MAX_LENGTH]).last
+
+    assert last(4) == last(1)
+    assert last(0.5) > last(1)
+    assert last(0) > 1.4 * last(1)
 
 
 def test_the_main_input_is_called_x_whatever_else_is() -> None:
@@ -83,7 +122,7 @@ def test_outputs_can_be_chosen(tmp_path: Path) -> None:
     assert [port.per_step for port in states.outputs] == [False, False]
     assert isinstance(states, Dataflow)
     # Nothing is built of what nobody reads.
-    assert [type(node).__name__ for node in states.nodes] == ["ForkNode", "CellNode", "CellNode"]
+    assert [type(node).__name__ for node in states.nodes] == ["ForkNode", "BufferNode", "CellNode", "CellNode"]
     with pytest.raises(ConfigError, match="--outputs must be among"):
         plan(network, outputs=("sequence",))
 

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network of LSTM-PYNQ on its device: cycles of a sequence and resources beside those that were published.
+
+A bidirectional LSTM, 32 inputs and 128 units, and a dense layer 256 -> 82 on every one of 520 steps; 4 bits of weights
+and activations; xc7z020 at 100 MHz.  ``python benchmarks/lstm_pynq.py`` exports it with seeded weights, searches the
+fastest folding that takes no more than the published design, and prints what is predicted of it.  Cycles depend on no
+weights.  Needs the train extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from brevitas import nn as qnn
+from brevitas.quant import Int8ActPerTensorFixedPoint, Int8WeightPerTensorFixedPoint, Uint8ActPerTensorFixedPoint
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Column, Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import hwgen
+from hwgen import cost
+from hwgen.dataflow import CellNode, Dataflow
+from hwgen.devices import Device, device
+from hwgen.explore.fit import limits, shares
+from hwgen.explore.front import pareto
+from hwgen.explore.space import Rows, Space, space
+from hwgen.explore.tables import KINDS
+from hwgen.explore.tables import Table as Foldings
+from hwgen.rtl_cycles import period, predict
+from hwgen.synth import synthesise
+
+INPUTS, HIDDEN, OUTPUTS, LENGTH = 32, 128, 82, 520
+CLOCK_MHZ = 100.0
+# W4A4 of "FINN-L: Library Extensions and Design Trade-off Analysis for Variable Precision LSTM Networks on FPGAs".
+PUBLISHED = {"cycles": 296_000, "lut": 38_300, "ff": 26_600, "dsp": 7, "bram": 103.5}
+# The device has 220 DSPs, which the published design hardly uses.
+LIMITS = replace(device("xc7z020"), lut=38_300, bram36=103)
+# Foldings of each recurrent layer that are tried with each other: those that nothing beats in speed and resources.
+TRIED = 120
+_out = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+
+
+class Reader(torch.nn.Module):
+    """Both directions side by side, and the characters' scores of every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = qnn.QuantLSTM(
+            INPUTS,
+            HIDDEN,
+            bidirectional=True,
+            weight_quant=Int8WeightPerTensorFixedPoint,
+            weight_bit_width=4,
+            io_quant=Int8ActPerTensorFixedPoint,
+            io_bit_width=4,
+            gate_acc_quant=Int8ActPerTensorFixedPoint,
+            gate_acc_bit_width=8,
+            sigmoid_quant=Uint8ActPerTensorFixedPoint,
+            sigmoid_bit_width=4,
+            tanh_quant=Int8ActPerTensorFixedPoint,
+            tanh_bit_width=4,
+            cell_state_quant=Int8ActPerTensorFixedPoint,
+            cell_state_bit_width=8,
+        )
+        self.head = qnn.QuantLinear(
+            2 * HIDDEN, OUTPUTS, bias=True, weight_quant=Int8WeightPerTensorFixedPoint, weight_bit_width=4
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[T, batch, inputs] to [T, batch, outputs]."""
+        scores: torch.Tensor = self.head(self.lstm(x)[0])
+        return scores
+
+
+def export(path: Path) -> None:
+    """Write the untrained network; its ranges come from a few random inputs."""
+    torch.manual_seed(0)
+    model = Reader().train()
+    for _ in range(3):
+        model(torch.randn(30, 2, INPUTS))
+    hwgen.export_qonnx(model.eval(), torch.randn(20, 1, INPUTS), path)
+
+
+def fastest(where: Space, has: Device, length: int) -> dict[str, Any]:
+    """The folding file of the least latency of a sequence within what a device has."""
+    layers = [_unbeaten(table) for table in where.tables[:-1]]
+    best: tuple[float, ...] = (np.inf,)
+    found: tuple[int, ...] = ()
+    for head in range(len(where.tables[-1])):
+        grid = np.meshgrid(*layers, indexing="ij")
+        rows: Rows = (*(axis.ravel() for axis in grid), np.full(grid[0].size, head))
+        predicted = where.predict(rows, length)
+        used = shares(predicted.resources, has)
+        fits = np.flatnonzero((used <= 1).all(axis=0))
+        if not len(fits):
+            continue
+        place = int(fits[np.lexsort([used.sum(axis=0)[fits], predicted.latency[fits]])[0]])
+        key = (float(predicted.latency[place]), float(used[:, place].sum()))
+        if key < best:
+            best, found = key, tuple(int(row[place]) for row in rows)
+    return where.folding(found)
+
+
+def _unbeaten(table: Foldings) -> NDArray[np.int64]:
+    """Rows of a recurrent layer, of speeds that matter here, that nothing beats."""
+    resources = table.resources
+    near = np.flatnonzero(table.interval * LENGTH < PUBLISHED["cycles"])
+    objectives = np.stack([table.interval, resources.lut, resources.dsp, resources.bram], axis=1).astype(float)[near]
+    front = near[pareto(objectives)]
+    front = front[np.lexsort([resources.lut[front], table.interval[front]])]
+    places = np.linspace(0, len(front) - 1, min(TRIED, len(front))).round().astype(int)
+    return np.unique(front[places])
+
+
+def numbers(cycles: int, resources: Any) -> list[str]:
+    """A row of the table."""
+    kinds = [f"{resources[kind]:,.0f}" if kind != "bram" else f"{resources[kind]:g}" for kind in KINDS]
+    return [f"{cycles:,}", f"{cycles / CLOCK_MHZ / 1000:.2f}", *kinds]
+
+
+def main() -> None:
+    """Search, print; simulate and synthesise where asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--simulate", action="store_true", help="simulate one sequence in Verilator")
+    parser.add_argument("--synthesise", action="store_true", help="run Yosys: an hour, several GB of memory")
+    parser.add_argument("--length", type=int, default=LENGTH, help="steps of the sequence")
+    parser.add_argument("--folding", type=Path, help="PE and SIMD of a file, instead of the fastest")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    with tempfile.TemporaryDirectory(prefix="hwgen-lstm-pynq-") as folder:
+        run(arguments, Path(folder))
+
+
+def run(arguments: argparse.Namespace, folder: Path) -> None:
+    """Everything, with files in a folder."""
+    export(folder / "model.onnx")
+    network = hwgen.load(folder / "model.onnx")
+    options: dict[str, Any] = {"target": "xc7z020", "clock_mhz": CLOCK_MHZ, "max_length": LENGTH}
+    base = hwgen.schedule(network, **options)
+    given = arguments.folding
+    folding = json.loads(given.read_text()) if given else fastest(space(base), LIMITS, LENGTH)
+    design = hwgen.schedule(network, folding=folding, **options)
+    assert isinstance(design, Dataflow)
+    resources = cost.predict(design).whole
+    predicted = predict(design, [arguments.length]).last
+    table = Table("", *(Column(name, justify="right") for name in ("cycles", "ms", "LUT", "FF", "DSP", "BRAM36")))
+    table.add_row("LSTM-PYNQ, W4A4, 520 steps", *numbers(PUBLISHED["cycles"], PUBLISHED))  # type: ignore[arg-type]
+    table.add_row(f"hwgen, predicted, {arguments.length} steps", *numbers(predicted, resources.to_dict()))
+    for name, fold in design.foldings().items():
+        _out.print(f"{name}: {json.dumps(fold)}")
+    explain(design, folding)
+    if arguments.simulate or arguments.synthesise:
+        project = hwgen.build(design, folder / "project", backend="rtl")
+    if arguments.simulate:
+        x = np.random.default_rng(0).standard_normal((arguments.length, 1, INPUTS))
+        report = project.verify(x, level="rtl")["levels"]["rtl"]
+        last = max(cycles["last"] for cycles in report["simulated_cycles"].values())
+        table.add_row(f"hwgen, simulated, {arguments.length} steps", f"{last:,}", f"{last / CLOCK_MHZ / 1000:.2f}")
+        _out.print(f"simulated: {report['codes']:,} codes compared, {report['mismatches']} differ")
+    if arguments.synthesise:
+        measured = synthesise(project, "xc7", units=False)["measured"]
+        table.add_row("hwgen, Yosys", *numbers(predicted, measured))
+    _out.print(table)
+
+
+def explain(design: Dataflow, folding: dict[str, Any]) -> None:
+    """Where the cycles go, and what is used up."""
+    layers = [node for node in design.nodes if isinstance(node, CellNode)]
+    read = max(stream.beats for node in layers for stream in node.inputs[:1])
+    loops = {node.name: period(node.design) for node in layers}
+    head = next(node for node in design.nodes if node.name in folding and node.name not in loops)
+    loop = max(loops.values())
+    _out.print(f"a time step: {read} cycles to come in, {loop} in the recurrence, at least {head.cycles} in the head")
+    used = shares(cost.predict(design).whole, LIMITS)
+    has = limits(LIMITS)
+    _out.print("used: " + ", ".join(f"{s:.0%} of {has[k]:,} {k}" for k, s in zip(KINDS, used.tolist(), strict=True)))
+
+
+if __name__ == "__main__":
+    main()
