@@ -17,8 +17,6 @@ from hwgen.errors import ConfigError, ToolError, printable
 
 # Arguments of a task -> its result: plain data.
 Work = Callable[..., dict[str, Any]]
-# Dask gives a task up after some workers with it have died.  It may have been near, not guilty: it gets a second try.
-_SUBMISSIONS = 2
 _CONNECT_SECONDS = 30
 # Tasks take seconds to hours.
 _POLL_SECONDS = 0.1
@@ -57,7 +55,10 @@ def run(
             return client.submit(_in_scratch, work, tasks[name], key=key, pure=False)
 
         futures = {name: submit(name, 1) for name in tasks}
-        submissions = dict.fromkeys(tasks, 1)
+        # Dask gives up all tasks that were on a worker when it died for the last time, also those that only waited
+        # there.  Each of them is tried once more when nothing else runs: then a death is its own.
+        suspects: list[str] = []
+        alone = False
         repaired = time.monotonic()
         while futures:
             for name in [name for name, future in futures.items() if future.status != "pending"]:
@@ -65,11 +66,14 @@ def run(
                 result = _result(dask, future, address)
                 # What nobody waits for is not computed again when the worker that has it dies.
                 future.release()
-                if result is None and submissions[name] < _SUBMISSIONS:
-                    submissions[name] += 1
-                    futures[name] = submit(name, submissions[name])
+                if result is None and not alone:
+                    suspects.append(name)
                 else:
                     yield name, result or {"error": _DEATHS}
+            if not futures and suspects:
+                alone = True
+                name = suspects.pop(0)
+                futures[name] = submit(name, 2)
             if cluster is not None and time.monotonic() > repaired + _REPAIR_SECONDS:
                 # Starts what is missing of this many workers.
                 cluster.scale(min(workers, len(tasks)))
