@@ -23,6 +23,7 @@ from hwgen.network import Network, NetworkOutput
 from hwgen.progress import check_progress
 from hwgen.reconvergence import hold_paths
 from hwgen.schedule import DEFAULT_MAX_LENGTH, Options
+from hwgen.shared_engine import check_share_engine, shared_engines
 from hwgen.wiring import DenseFolding, Foldings, wire_up
 
 
@@ -35,17 +36,22 @@ def schedule(
     max_length: int | None = None,
     outputs: tuple[str, ...] | None = None,
     interleave: int = 1,
+    share_engine: str | None = None,
 ) -> Design:
     """Fold a network for a device.
 
     ``folding`` fixes PE and SIMD, as ``to_dict`` of a design has them; otherwise a small balanced design is taken.
     ``outputs`` are sequence, last_hidden and last_cell of a network that is one LSTM layer, or names of outputs of any
-    other.  ``interleave`` sequences share one LSTM layer, each on its own TID.  Raises ConfigError where the options
-    cannot be met, UnsupportedError for what has no hardware.
+    other.  ``interleave`` sequences share one LSTM layer, each on its own TID.  With ``share_engine`` "directions" both
+    directions of a layer take turns on one engine.  Raises ConfigError where the options cannot be met,
+    UnsupportedError for what has no hardware.
     """
+    share_engine = check_share_engine(share_engine)
     if network.is_single_lstm:
         if isinstance(folding, Mapping):
             folding = Folding.from_dict(folding)
+        if share_engine:
+            raise ConfigError("--share-engine shares an engine between directions; this model has one direction alone")
         return single.schedule(network, target, clock_mhz, folding, streaming, max_length, outputs, interleave)
     if folding is not None and not isinstance(folding, Mapping):
         raise ConfigError("--folding: a model of several layers takes a folding for each of its nodes by name")
@@ -57,9 +63,17 @@ def schedule(
     shown = _outputs(network, outputs)
     everything, wires = _spread_selections(network, integer)
     stages, aliases = _needed(everything, [wire.name for output in shown for wire in output.wires])
-    options = Options(device(target), _clock(clock_mhz), False, _max_length(max_length), tuple(o.name for o in shown))
+    options = Options(
+        device(target),
+        _clock(clock_mhz),
+        False,
+        _max_length(max_length),
+        tuple(o.name for o in shown),
+        share_engine=share_engine,
+    )
+    engines = shared_engines(stages, aliases) if share_engine else {}
     design = hold_paths(
-        wire_up(network, integer, stages, wires, aliases, shown, options, _derive(stages), folding or {})
+        wire_up(network, integer, stages, wires, aliases, shown, options, _derive(stages), folding or {}, engines)
     )
     if max_length is not None and not design.stores_sequences:
         raise ConfigError("--max-length sizes the buffers of whole sequences; this model needs none, at any length")

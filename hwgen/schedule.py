@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from hwgen.devices import Device, device
+from hwgen.directions import DIRECTIONS, common_cell
 from hwgen.errors import ConfigError, printable
 from hwgen.folding import Folding, check_folding, derive_folding, recurrence_depth
 from hwgen.forms import Certified
@@ -42,6 +43,8 @@ class FoldedProduct:
     weight: IntegerType
     weights: IntArray
     sums: Interval
+    # Matrices that are multiplied in turns, the tiles of one behind those of the other.
+    sets: int = 1
 
     @property
     def folds(self) -> int:
@@ -59,9 +62,14 @@ class FoldedProduct:
         return self.folds * self.column_tiles
 
     @property
+    def tiles(self) -> int:
+        """Tiles of all matrices."""
+        return self.sets * self.cycles
+
+    @property
     def memory_bits(self) -> int:
         """Bits of weight memory."""
-        return self.rows * self.columns * self.weight.bits
+        return self.sets * self.rows * self.columns * self.weight.bits
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,8 @@ class Options:
     outputs: tuple[str, ...]
     # Sequences that are worked on in turns, each with a state of its own.
     interleave: int = 1
+    # What works in turns on one engine: "directions", or nothing.
+    share_engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,8 @@ class Schedule:
     outputs: tuple[Port, ...]
     # Its name in hardware where it is a part of a larger design.
     module: str = ""
+    # The cells of both directions where they take turns, forward first; ``cell`` then has what they have in common.
+    directions: tuple[RecurrentCell, RecurrentCell] | None = None
 
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Every step function with its place."""
@@ -158,6 +170,21 @@ class Schedule:
         return (self.cell,)
 
     @property
+    def contexts(self) -> int:
+        """States that it works on in turns: those of interleaved sequences, or of both directions."""
+        return DIRECTIONS if self.directions else self.options.interleave
+
+    @property
+    def context_bits(self) -> int:
+        """Bits of the number of a context."""
+        return (self.contexts - 1).bit_length()
+
+    @property
+    def turns(self) -> int:
+        """Vectors that it works on for each time step of its input: one for each direction."""
+        return DIRECTIONS if self.directions else 1
+
+    @property
     def products(self) -> tuple[FoldedProduct, ...]:
         """Its matrix-vector products."""
         return self.input_product, self.hidden_product
@@ -171,7 +198,7 @@ class Schedule:
     def step_cycles(self) -> int:
         """Estimated cycles from one time step to the next, of all sequences that are interleaved."""
         tiles = self.hidden_product.cycles
-        return max(interval(tiles, tiles + self.depth, self.options.interleave), self.input_cycles)
+        return self.turns * max(interval(tiles, tiles + self.depth, self.contexts), self.input_cycles)
 
     @property
     def input_cycles(self) -> int:
@@ -258,12 +285,23 @@ def schedule(
 
 
 def design_cell(
-    network: Network, cell: RecurrentCell, options: Options, folding: Folding, module: str = "", packed: bool = False
+    network: Network,
+    cell: RecurrentCell,
+    options: Options,
+    folding: Folding,
+    module: str = "",
+    packed: bool = False,
+    backward: RecurrentCell | None = None,
 ) -> Schedule:
     """The hardware of one cell: a whole design, or the ``module`` of a larger one, between which codes are packed.
 
-    Raises ConfigError if the folding does not fit the cell.
+    With a ``backward`` cell it is that of both directions, which take turns.  Raises ConfigError if the folding does
+    not fit the cell.
     """
+    directions = None if backward is None else (cell, backward)
+    cells = directions or (cell,)
+    if backward is not None:
+        cell = common_cell(cell, backward)
     check_folding(cell, folding)
     gates, h = len(cell.rows), cell.hidden_size
     units = max(1, folding.hidden_pe // gates)
@@ -292,13 +330,14 @@ def design_cell(
         cell=cell,
         options=options,
         folding=folding,
-        input_product=_fold(cell, "input", folding.input_pe, folding.input_simd),
-        hidden_product=_fold(cell, "hidden", folding.hidden_pe, folding.hidden_simd),
-        bias=np.stack([gate.bias for gate in cell.rows], axis=1).reshape(-1),
+        input_product=_fold(cell, cells, "input", folding.input_pe, folding.input_simd),
+        hidden_product=_fold(cell, cells, "hidden", folding.hidden_pe, folding.hidden_simd),
+        bias=np.concatenate([np.stack([gate.bias for gate in one.rows], axis=1).reshape(-1) for one in cells]),
         units=units,
         inputs=tuple(inputs),
         outputs=tuple(ports[name] for name in OUTPUTS if name in options.outputs),
         module=module,
+        directions=directions,
     )
 
 
@@ -338,10 +377,11 @@ def _check_options(
     return Options(target, float(clock_mhz), streaming, max_length or DEFAULT_MAX_LENGTH, tuple(outputs), interleave)
 
 
-def _fold(cell: RecurrentCell, name: str, pe: int, simd: int) -> FoldedProduct:
-    """Weights in the order of the hardware: rows unit by unit, the gates of a unit side by side."""
-    matrices = [gate.input_weights if name == "input" else gate.hidden_weights for gate in cell.rows]
-    matrix = np.stack(matrices, axis=1).reshape(-1, matrices[0].shape[1])
+def _fold(cell: RecurrentCell, cells: tuple[RecurrentCell, ...], name: str, pe: int, simd: int) -> FoldedProduct:
+    """Weights of ``cells``, of which ``cell`` has the types and ranges of all.
+
+    They are in the order of the hardware: rows unit by unit, the gates of a unit side by side.
+    """
     types = [gate.weight for gate in cell.rows]
     widest = (
         types[0]
@@ -350,7 +390,15 @@ def _fold(cell: RecurrentCell, name: str, pe: int, simd: int) -> FoldedProduct:
     )
     ranges = [gate.input_sum if name == "input" else gate.total for gate in cell.rows]
     sums = Interval(min(r.lo for r in ranges), max(r.hi for r in ranges))
-    return fold(name, matrix, pe, simd, widest, sums)
+    products = []
+    for one in cells:
+        matrices = [gate.input_weights if name == "input" else gate.hidden_weights for gate in one.rows]
+        matrix = np.stack(matrices, axis=1).reshape(-1, matrices[0].shape[1])
+        products.append(fold(name, matrix, pe, simd, widest, sums))
+    if len(products) == 1:
+        return products[0]
+    weights = np.concatenate([product.weights for product in products], axis=1)
+    return replace(products[0], weights=weights, sets=len(products))
 
 
 def fold(name: str, matrix: IntArray, pe: int, simd: int, weight: IntegerType, sums: Interval) -> FoldedProduct:

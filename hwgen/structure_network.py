@@ -18,17 +18,21 @@ from hwgen.dataflow import (
     Dataflow,
     DenseNode,
     ForkNode,
+    KeepNode,
     MapNode,
     NarrowNode,
     Node,
+    ReverseNode,
     SelectNode,
+    SplitNode,
+    TurnsNode,
     WidenNode,
 )
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.registers import Registers, registers_for
 from hwgen.rtl_timing import timeline
 from hwgen.sharing import SharedWeights, shared_weights
-from hwgen.structure import Order, fifo, streamed_product, structure
+from hwgen.structure import Order, fifo, halves, streamed_product, structure
 from hwgen.structure_steps import Lanes, argument, count_lanes
 
 
@@ -77,6 +81,12 @@ def node_structure(node: Node, flow: str) -> Unit:
         buffer(count, stream.bits, node.depth)
     elif isinstance(node, ConcatNode):
         concat(count, stream.bits, len(node.inputs), max(part.beats for part in node.inputs))
+    elif isinstance(node, TurnsNode | ReverseNode):
+        count.ram(mapping.stored_halves(stream.bits, stream.beats, node.max_length))
+        halves(count, stream.beats, node.max_length)
+    elif isinstance(node, SplitNode | KeepNode):
+        count.lut["glue"] += 4
+        count.counter(node.outputs[0].beats, 2)
     elif isinstance(node, SelectNode):
         select(count, stream.bits, stream.beats, node.stage.index)
     else:

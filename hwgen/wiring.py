@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,17 +19,22 @@ from hwgen.dataflow import (
     DenseNode,
     Edge,
     ForkNode,
+    KeepNode,
     MapNode,
     NarrowNode,
     Node,
+    ReverseNode,
     SelectNode,
+    SplitNode,
     Stream,
+    TurnsNode,
     WidenNode,
     sums_type,
 )
 from hwgen.errors import ConfigError, listing, printable
 from hwgen.folding import Folding, divisors, nearest
 from hwgen.head_design import DenseDesign, MapDesign
+from hwgen.integer_cells import RecurrentCell
 from hwgen.integer_network import (
     ArgmaxStage,
     ConcatStage,
@@ -45,7 +50,7 @@ from hwgen.meanwhile import Meanwhile
 from hwgen.naming import identifier
 from hwgen.network import Network, NetworkOutput
 from hwgen.registers import dense_vectors, registers_for
-from hwgen.schedule import OUTPUTS, Options, Port, design_cell
+from hwgen.schedule import OUTPUTS, Options, Port, Schedule, design_cell
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,15 @@ def wire_up(
     options: Options,
     foldings: Foldings,
     asked: Mapping[str, Any],
+    engines: Mapping[str, RecurrentStage] | None = None,
 ) -> Dataflow:
     """The dataflow of some stages, which compute some outputs of a network.
 
     ``wires`` are all that stages read or give, by name; ``aliases`` are wires that others stand for.  ``foldings`` go
-    by the name of the stage, those that a user ``asked`` for, as plain data, by that of the node.
+    by the name of the stage, those that a user ``asked`` for, as plain data, by that of the node.  ``engines`` are the
+    backward layers that share the engine of a forward one, by its name.
     """
-    wiring = _Wiring(network, stages, wires, aliases, options, foldings, asked)
+    wiring = _Wiring(network, stages, wires, aliases, options, foldings, asked, engines or {})
     wiring.count(outputs)
     for stage in stages:
         wiring.add(stage)
@@ -111,10 +118,11 @@ class _Wiring:
         options: Options,
         foldings: Foldings,
         asked: Mapping[str, Any],
+        engines: Mapping[str, RecurrentStage],
     ) -> None:
         self.network, self.stages, self.wires = network, stages, wires
         self.aliases, self.options = aliases, options
-        self.foldings, self.asked = foldings, asked
+        self.foldings, self.asked, self.engines = foldings, asked, engines
         self.registers = registers_for(options.clock_mhz)
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
@@ -148,6 +156,8 @@ class _Wiring:
         """Count the readers of every wire."""
         self._readers.update(self._wire(name) for stage in self.stages for name in stage.reads)
         self._readers.update({self._wire(wire.name) for output in outputs for wire in output.wires})
+        # Both directions on one engine read their input once.
+        self._readers.subtract(self._wire(stage.source) for stage in self.engines.values())
 
     def _offer(self, wire: str, stream: Stream, turns: int) -> None:
         """``stream`` carries ``wire``: fork it if there are several readers."""
@@ -226,7 +236,10 @@ class _Wiring:
     def add(self, stage: Stage) -> None:
         """The node of a stage, with what must stand in front of it."""
         if isinstance(stage, RecurrentStage):
-            self._cell(stage)
+            if stage.name in self.engines:
+                self._engine(stage, self.engines[stage.name])
+            elif all(stage is not other for other in self.engines.values()):
+                self._cell(stage)
         elif isinstance(stage, DenseStage):
             self._dense(stage)
         elif isinstance(stage, StepStage):
@@ -253,17 +266,23 @@ class _Wiring:
         codes = sums_type(origin) if origin is not None and origin.step is None else shown.quantizer.codes
         return Stream(self._unique(name), codes, lanes, shown.features // lanes, shown.per_step)
 
-    def _cell(self, stage: RecurrentStage) -> None:
-        cell = stage.cell
-        name = self._node_name(stage)
+    def _design(
+        self, name: str, stage: RecurrentStage, outputs: Iterable[str], backward: RecurrentCell | None = None
+    ) -> Schedule:
+        """The hardware of a recurrent layer with some outputs."""
         folding = self.foldings[stage.name]
         if name in self.asked:
             folding = Folding.from_dict(self.asked[name], f"--folding, {name}")
         assert isinstance(folding, Folding)
+        options, module = replace(self.options, outputs=tuple(outputs)), self._module(name)
+        return design_cell(self.network, stage.cell, options, folding, module, packed=True, backward=backward)
+
+    def _cell(self, stage: RecurrentStage) -> None:
+        cell = stage.cell
+        name = self._node_name(stage)
         # Its wires are its outputs in their order.
         wires = {port: wire for port, wire in zip(OUTPUTS, stage.wires, strict=False) if self._readers[wire]}
-        options = replace(self.options, outputs=tuple(wires))
-        design = design_cell(self.network, cell, options, folding, self._module(name), packed=True)
+        design = self._design(name, stage, wires)
         given = [(port, stage.fed[port.name]) for port in design.inputs]
         held = self._meanwhile.holds(stage)
         inputs = tuple(
@@ -279,6 +298,64 @@ class _Wiring:
         self.nodes.append(CellNode(name, inputs, outputs, design))
         for wire, stream in zip(wires.values(), outputs, strict=True):
             self._offer(wire, stream, turns)
+
+    def _engine(self, forward: RecurrentStage, backward: RecurrentStage) -> None:
+        """Both directions of a layer: their vectors take turns on all streams of its node."""
+        name = self._node_name(forward)
+        pairs = dict(zip(OUTPUTS, zip(forward.wires, backward.wires, strict=True), strict=False))
+        pairs = {port: wires for port, wires in pairs.items() if any(self._readers[wire] for wire in wires)}
+        design = self._design(name, forward, pairs, backward.cell)
+        inputs = []
+        for port in design.inputs:
+            sources = [stage.fed[port.name] for stage in (forward, backward)]
+            wires = [wire for wire in sources if wire is not None]
+            if port.name == "x":
+                inputs.append(self._turned(self._take(wires[0], port.lanes, f"x_{name}"), f"{name}_turns"))
+                continue
+            parts = tuple(self._take(wire, port.lanes, f"{port.name}_{name}") for wire in wires)
+            both = replace(parts[0], name=self._unique(f"{name}_{port.name}"), beats=2 * parts[0].beats)
+            self.nodes.append(ConcatNode(self._unique(f"{name}_{port.name}_concat"), parts, (both,)))
+            inputs.append(both)
+        outputs = tuple(
+            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step)
+            for port in design.outputs
+        )
+        self.nodes.append(CellNode(name, tuple(inputs), outputs, design))
+        turns = self._turns[self._wire(forward.source)]
+        for stream, wires in zip(outputs, pairs.values(), strict=True):
+            ends = self._directions(stream, [bool(self._readers[wire]) for wire in wires])
+            for direction, (wire, end) in enumerate(zip(wires, ends, strict=True)):
+                if end is None:
+                    continue
+                if direction and stream.per_step:
+                    end = self._reversed(end)
+                self._offer(wire, end, turns + direction)
+
+    def _turned(self, stream: Stream, name: str) -> Stream:
+        """Both directions of a stream in turns."""
+        name = self._unique(name)
+        after = replace(stream, name=self._unique(f"{name}_out"))
+        self.nodes.append(TurnsNode(name, (stream,), (after,), self.options.max_length))
+        return after
+
+    def _reversed(self, stream: Stream) -> Stream:
+        name = self._unique(f"reverse_{stream.name}")
+        after = replace(stream, name=self._unique(f"{name}_out"))
+        self.nodes.append(ReverseNode(name, (stream,), (after,), self.options.max_length))
+        return after
+
+    def _directions(self, stream: Stream, read: list[bool]) -> list[Stream | None]:
+        """The streams of both directions as far as they are read."""
+        ends = [
+            replace(stream, name=self._unique(f"{stream.name}_{direction}")) if wanted else None
+            for direction, wanted in zip(("forward", "backward"), read, strict=True)
+        ]
+        kept = tuple(end for end in ends if end is not None)
+        if len(kept) > 1:
+            self.nodes.append(SplitNode(self._unique(f"split_{stream.name}"), (stream,), kept))
+        else:
+            self.nodes.append(KeepNode(self._unique(f"keep_{stream.name}"), (stream,), kept, read.index(True)))
+        return ends
 
     def _dense(self, stage: DenseStage) -> None:
         name = self._node_name(stage)
