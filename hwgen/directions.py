@@ -121,11 +121,10 @@ def common_step(pair: Pair, units: int) -> StepFunction:
     It has one channel if one function will do, one for each direction if their channels agree, and otherwise ``units``
     of the first direction and as many of the second.
     """
-    one, other = pair
     result = _linear(pair, units) or _thresholds(pair, units)
     for direction, step in enumerate(pair):
         _check(result, step, direction)
-    assert result.channels in (1, DIRECTIONS, DIRECTIONS * units), f"{one.name}: {result.channels} channels"
+    assert result.channels in (1, DIRECTIONS, DIRECTIONS * units), f"{result.name}: {result.channels} channels"
     return result
 
 
@@ -171,10 +170,7 @@ def _thresholds(pair: Pair, units: int) -> StepFunction:
         least.append(np.where(rows <= step.lo, domain.lo, rows))
         most.append(np.where(rows > step.hi, domain.hi + 1, rows))
     low, high = np.maximum(*least), np.minimum(*most)
-    if (low <= high).all():
-        rows = low
-    else:
-        rows = np.vstack(least)
+    rows = low if (low <= high).all() else np.vstack(least)
     if (rows == rows[0]).all():
         rows = rows[:1]
     elif len(rows) == each:

@@ -307,12 +307,12 @@ class _Wiring:
         design = self._design(name, forward, pairs, backward.cell)
         inputs = []
         for port in design.inputs:
-            sources = [stage.fed[port.name] for stage in (forward, backward)]
-            wires = [wire for wire in sources if wire is not None]
+            given = [stage.fed[port.name] for stage in (forward, backward)]
+            sources = [wire for wire in given if wire is not None]
             if port.name == "x":
-                inputs.append(self._turned(self._take(wires[0], port.lanes, f"x_{name}"), f"{name}_turns"))
+                inputs.append(self._turned(self._take(sources[0], port.lanes, f"x_{name}"), f"{name}_turns"))
                 continue
-            parts = tuple(self._take(wire, port.lanes, f"{port.name}_{name}") for wire in wires)
+            parts = tuple(self._take(wire, port.lanes, f"{port.name}_{name}") for wire in sources)
             both = replace(parts[0], name=self._unique(f"{name}_{port.name}"), beats=2 * parts[0].beats)
             self.nodes.append(ConcatNode(self._unique(f"{name}_{port.name}_concat"), parts, (both,)))
             inputs.append(both)

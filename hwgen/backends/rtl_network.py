@@ -177,8 +177,8 @@ def _instance(design: Dataflow, node: Node) -> Instance:
             ("last_o", f"{node.outputs[0].name}_last"),
         )
         if isinstance(node, SplitNode):
-            parameters = (width, ("Beats", node.outputs[0].beats))
-            return Instance("hwgen_stream_split", name, parameters, (*_from(stream), *outputs))
+            of_each = (width, ("Beats", node.outputs[0].beats))
+            return Instance("hwgen_stream_split", name, of_each, (*_from(stream), *outputs))
         return Instance("hwgen_stream_fork", name, (width, ("Outputs", len(node.outputs))), (*_from(stream), *outputs))
     (after,) = node.outputs
     through = (*_from(stream), *_to(after))
@@ -191,9 +191,9 @@ def _instance(design: Dataflow, node: Node) -> Instance:
         return Instance("hwgen_stream_buffer", name, (width, ("Depth", node.depth), ("Block", block)), through)
     if isinstance(node, TurnsNode | ReverseNode):
         block = int(mapping.stored_halves(stream.bits, stream.beats, node.max_length).block)
-        stored = (width, ("Beats", stream.beats), ("Length", node.max_length), ("Block", block))
+        half = (width, ("Beats", stream.beats), ("Length", node.max_length), ("Block", block))
         module = "hwgen_sequence_turns" if isinstance(node, TurnsNode) else "hwgen_sequence_reverse"
-        return Instance(module, name, stored, through)
+        return Instance(module, name, half, through)
     if isinstance(node, KeepNode):
         kept = (width, ("Beats", stream.beats), ("Turn", node.turn))
         return Instance("hwgen_stream_keep", name, kept, through)

@@ -112,8 +112,8 @@ class _Rows:
         if isinstance(node, ForkNode | NarrowNode | WidenNode | SplitNode | KeepNode):
             return
         if isinstance(node, TurnsNode | ReverseNode):
-            spans = self._spans(channels[node.inputs[0].name], node.inputs[0].beats)
-            self._add(node.name, node.name, "stores", self._by_sequence(spans), False)
+            stored = self._spans(channels[node.inputs[0].name], node.inputs[0].beats)
+            self._add(node.name, node.name, "stores", self._by_sequence(stored), False)
             return
         if isinstance(node, CellNode):
             names = [port.name for port in (*node.design.inputs, *node.design.outputs)]
@@ -141,10 +141,10 @@ class _Rows:
         if design.cell.reverse:
             self._add(name, own, "stores x", self._by_sequence(self._spans(x, design.inputs[0].beats)), False)
         projected = [(end - times.design.input_product.cycles + 1, end + 1) for end in ends]
-        turns = design.turns
-        self._add(name, own, "input product", projected, True, turns)
-        self._add(name, own, "hidden product", [(start, start + times.tiles) for start in loop.starts], True, turns)
-        self._add(name, own, "pipeline depth", _depths(loop.starts, times), True, turns)
+        count = design.turns
+        self._add(name, own, "input product", projected, True, count)
+        self._add(name, own, "hidden product", [(start, start + times.tiles) for start in loop.starts], True, count)
+        self._add(name, own, "pipeline depth", _depths(loop.starts, times), True, count)
         if design.cell.reverse and y is not None:
             beats = next(port.beats for port in design.outputs if port.name == "y")
             self._add(name, own, "gives y in order", self._by_sequence(self._spans(y, beats)), False)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bidirectional layers by hand: of two files of tests/models each, whose scales and weights differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from recurrent_networks import side_by_side
+
+import hwgen
+from hwgen.dataflow import Dataflow
+from hwgen.layers import InitialState, LstmLayer, Wire
+from hwgen.network import Network, NetworkInput, NetworkOutput
+from hwgen.quantizer import IntArray, Quantizer
+
+MODELS = Path(__file__).parent / "models"
+MAX_LENGTH = 21
+
+
+def half(name: str, units: int, inputs: int) -> LstmLayer:
+    """The first units and inputs of the layer of a file."""
+
+    def rows(quantizer: Quantizer) -> Quantizer:
+        return replace(quantizer, scale=quantizer.scale[:units], zero_point=quantizer.zero_point[:units])
+
+    def cut(tensor: Any, columns: int) -> Any:
+        return replace(tensor, codes=tensor.codes[:units, :columns], quantizer=rows(tensor.quantizer))
+
+    def state(given: InitialState) -> InitialState:
+        return given if given.codes is None else replace(given, codes=given.codes[:units])
+
+    layer = hwgen.load(MODELS / f"{name}.onnx").layer
+    gates = []
+    for gate in layer.gates:
+        bias = gate.bias
+        if isinstance(bias, np.ndarray):
+            bias = bias[:units]
+        elif bias is not None:
+            bias = replace(bias, codes=bias.codes[:units], quantizer=rows(bias.quantizer))
+        gates.append(
+            replace(
+                gate,
+                input_weight=cut(gate.input_weight, inputs),
+                hidden_weight=cut(gate.hidden_weight, units),
+                bias=bias,
+            )
+        )
+    return replace(
+        layer,
+        input_size=inputs,
+        hidden_size=units,
+        gates=tuple(gates),
+        source="x",
+        initial_hidden=state(layer.initial_hidden),
+        initial_cell=state(layer.initial_cell),
+    )
+
+
+def bidirectional(
+    forward: str, backward: str, units: int = 6, inputs: int = 4, shown: tuple[str, ...] = ("both",), **changes: Any
+) -> Network:
+    """A network of one bidirectional layer: the directions of two files, the codes of ``x`` and ``y`` of the first.
+
+    ``shown`` are its outputs: both sequences side by side, or wires as forward.last_hidden.  ``changes`` are made to
+    the backward layer.
+    """
+    one, other = half(forward, units, inputs), half(backward, units, inputs)
+    one = replace(one, name="forward")
+    other = replace(other, name="backward", reverse=True, input=one.input, output=one.output, **changes)
+    states = []
+    layers = []
+    for layer in (one, other):
+        fields = {"h0": "initial_hidden", "c0": "initial_cell"}
+        for state, field in fields.items():
+            if getattr(layer, field).source is not None:
+                wire = Wire(f"{layer.name}_{state}", units, False, getattr(layer, field).quantizer)
+                states.append(wire)
+                layer = replace(layer, **{field: replace(getattr(layer, field), source=wire.name)})
+        layers.append(layer)
+    both = side_by_side("both", *layers)
+    wires = {wire.name: wire for layer in (*layers, both) for wire in layer.wires}
+    given = [NetworkInput("x", ("T", "N", "F"), (Wire("x", inputs, True, one.input),))]
+    given += [NetworkInput(wire.name, ("N", "F"), (wire,)) for wire in states]
+    axes = {True: ("T", "N", "F"), False: ("N", "F")}
+    outputs = [NetworkOutput(name.replace(".", "_"), axes[wires[name].per_step], (wires[name],)) for name in shown]
+    return Network(f"{forward} and {backward}", (*layers, both), tuple(given), tuple(outputs))
+
+
+def engine(network: Network, folding: dict[str, Any] | None = None, **options: Any) -> Dataflow:
+    """Its design with one engine for both directions."""
+    given = None if folding is None else {"forward": folding}
+    options = {"max_length": MAX_LENGTH} | options
+    design = hwgen.schedule(network, folding=given, share_engine="directions", **options)
+    assert isinstance(design, Dataflow)
+    return design
+
+
+def folding(input_pe: int, input_simd: int, hidden_pe: int, hidden_simd: int) -> dict[str, Any]:
+    """As a folding file has it."""
+    return {"input": {"pe": input_pe, "simd": input_simd}, "hidden": {"pe": hidden_pe, "simd": hidden_simd}}
+
+
+def constant(quantizer: Quantizer, units: int, seed: int) -> IntArray:
+    """Different codes for each unit."""
+    return np.random.default_rng(seed).integers(quantizer.codes.lo, quantizer.codes.hi, units, endpoint=True)
