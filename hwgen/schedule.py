@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.devices import Device, device
-from hwgen.directions import DIRECTIONS, common_cell
+from hwgen.directions import DIRECTIONS
 from hwgen.errors import ConfigError, printable
 from hwgen.folding import Folding, check_folding, derive_folding, recurrence_depth
 from hwgen.forms import Certified
@@ -291,17 +291,14 @@ def design_cell(
     folding: Folding,
     module: str = "",
     packed: bool = False,
-    backward: RecurrentCell | None = None,
+    directions: tuple[RecurrentCell, RecurrentCell] | None = None,
 ) -> Schedule:
     """The hardware of one cell: a whole design, or the ``module`` of a larger one, between which codes are packed.
 
-    With a ``backward`` cell it is that of both directions, which take turns.  Raises ConfigError if the folding does
-    not fit the cell.
+    With ``directions``, which take turns on it, ``cell`` is what they have in common.  Raises ConfigError if the
+    folding does not fit the cell.
     """
-    directions = None if backward is None else (cell, backward)
     cells = directions or (cell,)
-    if backward is not None:
-        cell = common_cell(cell, backward)
     check_folding(cell, folding)
     gates, h = len(cell.rows), cell.hidden_size
     units = max(1, folding.hidden_pe // gates)

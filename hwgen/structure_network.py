@@ -82,11 +82,9 @@ def node_structure(node: Node, flow: str) -> Unit:
     elif isinstance(node, ConcatNode):
         concat(count, stream.bits, len(node.inputs), max(part.beats for part in node.inputs))
     elif isinstance(node, TurnsNode | ReverseNode):
-        count.ram(mapping.stored_halves(stream.bits, stream.beats, node.max_length))
-        halves(count, stream.beats, node.max_length)
+        turned(count, stream.bits, stream.beats, node.max_length)
     elif isinstance(node, SplitNode | KeepNode):
-        count.lut["glue"] += 4
-        count.counter(node.outputs[0].beats, 2)
+        split(count, stream.beats)
     elif isinstance(node, SelectNode):
         select(count, stream.bits, stream.beats, node.stage.index)
     else:
@@ -154,6 +152,18 @@ def buffer(count: Count, bits: Value, depth: Value) -> None:
     count.lut["glue"] += 4
     count.counter(depth, depth, depth + 1)
     count.ff["flag"] += 1
+
+
+def turned(count: Count, bits: Value, beats: Value, length: int) -> None:
+    """hwgen_sequence_reverse and hwgen_sequence_turns."""
+    count.ram(mapping.stored_halves(bits, beats, length))
+    halves(count, beats, length)
+
+
+def split(count: Count, beats: Value) -> None:
+    """hwgen_stream_split and hwgen_stream_keep: vectors of so many beats in turns."""
+    count.lut["glue"] += 4
+    count.counter(beats, 2)
 
 
 def concat(count: Count, bits: Value, parts: int, beats: Value) -> None:

@@ -31,6 +31,7 @@ from hwgen.dataflow import (
     WidenNode,
     sums_type,
 )
+from hwgen.directions import common_cell
 from hwgen.errors import ConfigError, listing, printable
 from hwgen.folding import Folding, divisors, nearest
 from hwgen.head_design import DenseDesign, MapDesign
@@ -269,13 +270,16 @@ class _Wiring:
     def _design(
         self, name: str, stage: RecurrentStage, outputs: Iterable[str], backward: RecurrentCell | None = None
     ) -> Schedule:
-        """The hardware of a recurrent layer with some outputs."""
+        """The hardware of a recurrent layer with some outputs, or of both directions of one."""
         folding = self.foldings[stage.name]
         if name in self.asked:
             folding = Folding.from_dict(self.asked[name], f"--folding, {name}")
         assert isinstance(folding, Folding)
         options, module = replace(self.options, outputs=tuple(outputs)), self._module(name)
-        return design_cell(self.network, stage.cell, options, folding, module, packed=True, backward=backward)
+        if backward is None:
+            return design_cell(self.network, stage.cell, options, folding, module, packed=True)
+        cell, directions = common_cell(stage.cell, backward), (stage.cell, backward)
+        return design_cell(self.network, cell, options, folding, module, packed=True, directions=directions)
 
     def _cell(self, stage: RecurrentStage) -> None:
         cell = stage.cell

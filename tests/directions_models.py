@@ -12,7 +12,7 @@ from recurrent_networks import side_by_side
 
 import hwgen
 from hwgen.dataflow import Dataflow
-from hwgen.layers import InitialState, LstmLayer, Wire
+from hwgen.layers import InitialState, Layer, LstmLayer, Wire
 from hwgen.network import Network, NetworkInput, NetworkOutput
 from hwgen.quantizer import IntArray, Quantizer
 
@@ -70,8 +70,7 @@ def bidirectional(
     one, other = half(forward, units, inputs), half(backward, units, inputs)
     one = replace(one, name="forward")
     other = replace(other, name="backward", reverse=True, input=one.input, output=one.output, **changes)
-    states = []
-    layers = []
+    states, layers = list[Wire](), list[Layer]()
     for layer in (one, other):
         fields = {"h0": "initial_hidden", "c0": "initial_cell"}
         for state, field in fields.items():
@@ -81,7 +80,7 @@ def bidirectional(
                 layer = replace(layer, **{field: replace(getattr(layer, field), source=wire.name)})
         layers.append(layer)
     both = side_by_side("both", *layers)
-    wires = {wire.name: wire for layer in (*layers, both) for wire in layer.wires}
+    wires = {wire.name: wire for part in (*layers, both) for wire in part.wires}
     given = [NetworkInput("x", ("T", "N", "F"), (Wire("x", inputs, True, one.input),))]
     given += [NetworkInput(wire.name, ("N", "F"), (wire,)) for wire in states]
     axes = {True: ("T", "N", "F"), False: ("N", "F")}

@@ -78,9 +78,8 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
     ]
 
     def times(inputs: tuple[int, int], hidden: tuple[int, int]) -> Timeline:
-        folded = design_cell(
-            design.network, cell, options, Folding(*inputs, *hidden), design.module, design.inputs[0].packed
-        )
+        folding, packed = Folding(*inputs, *hidden), design.inputs[0].packed
+        folded = design_cell(design.network, cell, options, folding, design.module, packed, design.directions)
         return timeline(folded, registers)
 
     front = [times(fold, (1, 1)) for fold in first_side]
@@ -114,14 +113,17 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
         *(priced(unit) for unit in between(joined, flow)),
     ]
     shape = (len(front), len(back))
-    taken = np.array([interval(t.tiles, t.period, options.interleave) for t in back])
+    taken = np.array([interval(t.tiles, t.period, design.contexts) for t in back])
+    turns = design.turns
+    # Of two directions the second one follows the first.
+    later = (turns - 1) * np.maximum(_row(t.tiles for t in back), tiles_in)
     return Table(
         name,
         tuple(Folding(*inputs, *hidden).to_dict() for inputs in first_side for hidden in second_side),
-        np.maximum(np.broadcast_to(taken, shape), tiles_in).ravel(),
-        np.maximum(_row(t.period for t in back), tiles_in).ravel(),
+        turns * np.maximum(np.broadcast_to(taken, shape), tiles_in).ravel(),
+        turns * np.maximum(_row(t.period for t in back) if turns == 1 else taken, tiles_in).ravel(),
         (tiles_in + latency_in + first_written + 1 + np.zeros(shape, np.int64)).ravel(),
-        (tiles_in + latency_in + written + 1 + np.zeros(shape, np.int64)).ravel(),
+        (tiles_in + latency_in + written + 1 + later + np.zeros(shape, np.int64)).ravel(),
         np.broadcast_to(_column(simd for _, simd in first_side), shape).ravel(),
         np.broadcast_to(units, shape).ravel(),
         _flat(total(parts), shape),
