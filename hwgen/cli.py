@@ -166,6 +166,7 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
     metavar="C",
     help="Sequences that take turns, by TID.",
 )
+@click.option("--share-engine", metavar="WHAT", help="directions: both of a layer take turns on one engine (RTL).")
 @click.option(
     "--max-length",
     type=int,
@@ -199,6 +200,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
             fit=options["fit"],
             streaming=options["streaming"],
             interleave=options["interleave"],
+            share_engine=options["share_engine"],
             max_length=options["max_length"],
             outputs=tuple(outputs.split(",")) if outputs else None,
         )
@@ -223,6 +225,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
 @click.option(
     "--fit", metavar="WHICH", help="Mark the smallest that keeps to these, or the fastest that fits the part."
 )
+@click.option("--share-engine", metavar="WHAT", help="As hwgen build takes it.")
 @click.option("--max-length", type=int, metavar="T", help="Longest sequence of a reversed layer (default 512).")
 @click.option("--outputs", metavar="LIST", help="As hwgen build takes them.")
 @click.option("--data", multiple=True, metavar="[NAME=]X.npy", help="Inputs for the accuracy of each model ...")
@@ -239,7 +242,8 @@ def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: An
     contexts, outputs = run.parse_interleave(options.pop("interleave")), options.pop("outputs")
     data, labels, count = options.pop("data"), options.pop("labels"), options.pop("measure")
     where = {name: options.pop(name) for name in ("scheduler", "workers")}
-    built = {"max_length": options.pop("max_length"), "outputs": tuple(outputs.split(",")) if outputs else None}
+    built = {name: options.pop(name) for name in ("max_length", "share_engine")}
+    built["outputs"] = tuple(outputs.split(",")) if outputs else None
     with _err.status("reading the models") as status:
         networks = run.load_all(models)
 

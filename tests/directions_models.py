@@ -20,31 +20,34 @@ MODELS = Path(__file__).parent / "models"
 MAX_LENGTH = 21
 
 
-def half(name: str, units: int, inputs: int) -> LstmLayer:
-    """The first units and inputs of the layer of a file."""
+def part(name: str, units: int, inputs: int, begin: int = 0) -> LstmLayer:
+    """So many units of the layer of a file, from the unit ``begin`` on, and the first of its inputs."""
+    own = slice(begin, begin + units)
 
     def rows(quantizer: Quantizer) -> Quantizer:
-        return replace(quantizer, scale=quantizer.scale[:units], zero_point=quantizer.zero_point[:units])
+        scales, zeros = quantizer.scale, quantizer.zero_point
+        scales, zeros = scales if len(scales) == 1 else scales[own], zeros if len(zeros) == 1 else zeros[own]
+        return replace(quantizer, scale=scales, zero_point=zeros)
 
-    def cut(tensor: Any, columns: int) -> Any:
-        return replace(tensor, codes=tensor.codes[:units, :columns], quantizer=rows(tensor.quantizer))
+    def cut(tensor: Any, columns: slice) -> Any:
+        return replace(tensor, codes=tensor.codes[own, columns], quantizer=rows(tensor.quantizer))
 
     def state(given: InitialState) -> InitialState:
-        return given if given.codes is None else replace(given, codes=given.codes[:units])
+        return given if given.codes is None else replace(given, codes=given.codes[own])
 
     layer = hwgen.load(MODELS / f"{name}.onnx").layer
     gates = []
     for gate in layer.gates:
         bias = gate.bias
         if isinstance(bias, np.ndarray):
-            bias = bias[:units]
+            bias = bias[own]
         elif bias is not None:
-            bias = replace(bias, codes=bias.codes[:units], quantizer=rows(bias.quantizer))
+            bias = replace(bias, codes=bias.codes[own], quantizer=rows(bias.quantizer))
         gates.append(
             replace(
                 gate,
-                input_weight=cut(gate.input_weight, inputs),
-                hidden_weight=cut(gate.hidden_weight, units),
+                input_weight=cut(gate.input_weight, slice(inputs)),
+                hidden_weight=cut(gate.hidden_weight, own),
                 bias=bias,
             )
         )
@@ -65,9 +68,9 @@ def bidirectional(
     """A network of one bidirectional layer: the directions of two files, the codes of ``x`` and ``y`` of the first.
 
     ``shown`` are its outputs: both sequences side by side, or wires as forward.last_hidden.  ``changes`` are made to
-    the backward layer.
+    the backward layer; its units are the next ones of its file, so that weights differ though the files are one.
     """
-    one, other = half(forward, units, inputs), half(backward, units, inputs)
+    one, other = part(forward, units, inputs), part(backward, units, inputs, begin=units)
     one = replace(one, name="forward")
     other = replace(other, name="backward", reverse=True, input=one.input, output=one.output, **changes)
     states, layers = list[Wire](), list[Layer]()
@@ -80,7 +83,7 @@ def bidirectional(
                 layer = replace(layer, **{field: replace(getattr(layer, field), source=wire.name)})
         layers.append(layer)
     both = side_by_side("both", *layers)
-    wires = {wire.name: wire for part in (*layers, both) for wire in part.wires}
+    wires = {wire.name: wire for each in (*layers, both) for wire in each.wires}
     given = [NetworkInput("x", ("T", "N", "F"), (Wire("x", inputs, True, one.input),))]
     given += [NetworkInput(wire.name, ("N", "F"), (wire,)) for wire in states]
     axes = {True: ("T", "N", "F"), False: ("N", "F")}
