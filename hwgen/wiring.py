@@ -132,8 +132,8 @@ class _Wiring:
         self._readers: Counter[str] = Counter()
         # What is still to be handed out of each wire.
         self._ends: dict[str, list[Stream]] = {}
-        # How often what a wire carries was turned around.
-        self._turns: dict[str, int] = {}
+        # Sequences that a path must hold which reversals are not on, beside the one to each wire.
+        self._stored: dict[str, int] = {}
         self._meanwhile = Meanwhile(stages, aliases)
 
     def _wire(self, name: str) -> str:
@@ -160,9 +160,9 @@ class _Wiring:
         # Both directions on one engine read their input once.
         self._readers.subtract(self._wire(stage.source) for stage in self.engines.values())
 
-    def _offer(self, wire: str, stream: Stream, turns: int) -> None:
+    def _offer(self, wire: str, stream: Stream, stored: int) -> None:
         """``stream`` carries ``wire``: fork it if there are several readers."""
-        self._turns[wire] = turns
+        self._stored[wire] = stored
         count = self._readers[wire]
         self._ends[wire] = [stream]
         if count > 1:
@@ -294,14 +294,15 @@ class _Wiring:
             for port, wire in given
             if wire is not None
         )
-        turns = self._turns[self._wire(stage.source)] + cell.reverse
+        # Both halves of its buffers: another path gives its first step after the last of this one came in.
+        stored = self._stored[self._wire(stage.source)] + 2 * cell.reverse
         outputs = tuple(
             Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step)
             for port in design.outputs
         )
         self.nodes.append(CellNode(name, inputs, outputs, design))
         for wire, stream in zip(wires.values(), outputs, strict=True):
-            self._offer(wire, stream, turns)
+            self._offer(wire, stream, stored)
 
     def _engine(self, forward: RecurrentStage, backward: RecurrentStage) -> None:
         """Both directions of a layer: their vectors take turns on all streams of its node."""
@@ -325,7 +326,7 @@ class _Wiring:
             for port in design.outputs
         )
         self.nodes.append(CellNode(name, tuple(inputs), outputs, design))
-        turns = self._turns[self._wire(forward.source)]
+        stored = self._stored[self._wire(forward.source)]
         for stream, wires in zip(outputs, pairs.values(), strict=True):
             ends = self._directions(stream, [bool(self._readers[wire]) for wire in wires])
             for direction, (wire, end) in enumerate(zip(wires, ends, strict=True)):
@@ -333,7 +334,8 @@ class _Wiring:
                     continue
                 if direction and stream.per_step:
                     end = self._reversed(end)
-                self._offer(wire, end, turns + direction)
+                # Both give a step at the same time: the backward one is behind by the sequence that is reversed.
+                self._offer(wire, end, stored + direction)
 
     def _turned(self, stream: Stream, name: str) -> Stream:
         """Both directions of a stream in turns."""
@@ -395,27 +397,26 @@ class _Wiring:
     def _put(self, stage: _Simple, node: Node) -> None:
         """The node of a stage from one stream to one."""
         self.nodes.append(node)
-        self._offer(stage.wire, node.outputs[0], self._turns[self._wire(stage.source)])
+        self._offer(stage.wire, node.outputs[0], self._stored[self._wire(stage.source)])
 
     def _module(self, node: str) -> str:
         return f"{identifier(self.network.name)}_{node}"
 
     def _concat(self, stage: ConcatStage) -> None:
         """Vectors side by side; a path that stores no whole sequences holds what comes while another one does."""
-        turns = [self._turns[self._wire(source)] for source in stage.sources]
+        stored = [self._stored[self._wire(source)] for source in stage.sources]
         parts = [self._take(source) for source in stage.sources]
         lanes = math.gcd(*(part.lanes for part in parts))
         inputs = []
-        for part, turned in zip(parts, turns, strict=True):
+        for part, own in zip(parts, stored, strict=True):
             stream = part
-            if stream.per_step and turned < max(turns):
-                # Both halves of a reversal's buffers: the other path gives its first step after its last came in.
-                stream = self._hold(stream, 2 * (max(turns) - turned))
+            if stream.per_step and own < max(stored):
+                stream = self._hold(stream, max(stored) - own)
             inputs.append(self._resize(stream, lanes))
         name = self._node_name(stage)
         after = self._stream(f"{name}_y", stage.wire, lanes)
         self.nodes.append(ConcatNode(name, tuple(inputs), (after,)))
-        self._offer(stage.wire, after, max(turns))
+        self._offer(stage.wire, after, max(stored))
 
     def check_asked(self) -> None:
         """Whether every folding that was asked for found its node."""
