@@ -94,8 +94,11 @@ def bidirectional(
 def engine(network: Network, folding: dict[str, Any] | None = None, **options: Any) -> Dataflow:
     """Its design with one engine for both directions."""
     given = None if folding is None else {"forward": folding}
-    options = {"max_length": MAX_LENGTH} | options
-    design = hwgen.schedule(network, folding=given, share_engine="directions", **options)
+    built: dict[str, Any] = {
+        "max_length": MAX_LENGTH,
+        "outputs": tuple(output.name for output in network.outputs),
+    } | options
+    design = hwgen.schedule(network, folding=given, share_engine="directions", **built)
     assert isinstance(design, Dataflow)
     return design
 

@@ -84,11 +84,16 @@ def _cell_timing(name: str, design: Schedule, exact: bool, node: Node | None) ->
     if not exact:
         return Timing(name, cell_kind(design), design.step_cycles, None, node)
     times = timeline(design)
-    cycles = max(times.period, design.input_product.cycles)
-    if design.directions:
-        # While one direction waits for its state the other one is worked on.
-        cycles = design.turns * max(interval(times.tiles, times.period, design.contexts), design.input_product.cycles)
+    cycles = max(recurrence_cycles(design, times.period), design.turns * design.input_product.cycles)
     return Timing(name, cell_kind(design), cycles, times, node)
+
+
+def recurrence_cycles(design: Schedule, loop: int) -> int:
+    """Cycles of a time step in the recurrence, of which a state takes ``loop`` to the next.
+
+    While one of both directions waits for its state the other one is worked on.
+    """
+    return design.turns * interval(design.hidden_product.cycles, loop, design.turns)
 
 
 def node_kind(node: Node) -> str:
