@@ -636,7 +636,7 @@ def benches() -> list[Bench]:
     ]
     products += [
         # Sets of weights in turns: one tile each, one group of rows, several.
-        InputProduct(
+        unit(
             Rows=rows,
             Columns=columns,
             Pe=pe,
@@ -645,14 +645,18 @@ def benches() -> list[Bench]:
             WeightBits=4,
             Bipolar=0,
             SumBits=20,
-            WeightBlock=0,
             WeightStages=2,
             ProductStages=1,
             TreeStages=0,
             Steps=3,
             Sets=sets,
+            **more,
         )
-        for rows, columns, pe, sets in ((4, 2, 4, 2), (4, 6, 4, 3), (6, 6, 2, 2))
+        for unit, rows, columns, pe, sets, more in (
+            (InputProduct, 4, 6, 4, 3, {"WeightBlock": 0}),
+            (TileProduct, 4, 2, 4, 2, {"Gates": 1, "Order": 0}),
+            (TileProduct, 6, 6, 2, 2, {"Gates": 1, "Order": 0}),
+        )
     ]
     products += [
         TileProduct(
