@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hwgen
-from hwgen import cost, dataflow, frontend, report, vectors
+from hwgen import choices, cost, dataflow, frontend, report, vectors
 from hwgen.backends import hls, rtl
 from hwgen.backends.naming import comment, top_name
 from hwgen.dataflow import CellNode, Dataflow, Design
@@ -107,6 +107,7 @@ def render(design: Design, backends: tuple[str, ...]) -> dict[str, bytes]:
             "max_length": vectors.longest_length(design),
             "outputs": list(options.outputs),
             "folding": _folding(design),
+            **choices.asked(design),
         },
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
     }
@@ -159,6 +160,8 @@ def open_project(path: str | Path) -> Project:
             interleave=options["interleave"],
             max_length=options["max_length"],
             outputs=tuple(options["outputs"]),
+            memory=options.get("memory"),
+            look_ahead=options.get("look_ahead"),
         )
         return Project(path, design, tuple(manifest["backends"]))
     except (KeyError, TypeError) as error:

@@ -22,6 +22,7 @@ from hwgen.quantizer import IntArray
 from hwgen.registers import Registers, product_latency, tree_stages
 from hwgen.rtl_timing import GruTimeline, LstmTimeline, Timeline
 from hwgen.schedule import FoldedProduct
+from hwgen.storage import AUTO
 from hwgen.structure_steps import elementwise
 
 # Of input weights that are stored outside of a layer the order of their gates.
@@ -61,6 +62,8 @@ class Junction:
     vectors: Value
     # Bits of TID, where sequences are interleaved.
     id_bits: int = 0
+    # That of the memory of sums.
+    style: str = AUTO
 
 
 def junction(times: Timeline) -> Junction:
@@ -77,6 +80,7 @@ def junction(times: Timeline) -> Junction:
         tuple((port.lanes * code_bits(port.codes), port.beats) for port in design.outputs),
         times.output_vectors,
         design.inputs[0].id_bits,
+        design.options.style("sums"),
     )
 
 
@@ -200,7 +204,7 @@ def streamed_product(
 def _sums_buffer(count: Count, where: Junction) -> None:
     """hwgen_sums_buffer, and the count of its steps in front of the input product."""
     bits, steps, hidden_pe = where.sum_bits, where.steps, where.hidden_pe
-    memory = mapping.sums_memory(where.rows, bits, where.input_pe, hidden_pe, steps)
+    memory = mapping.styled(mapping.sums_memory(where.rows, bits, where.input_pe, hidden_pe, steps), where.style)
     common = memory.bits // bits
     parts, others = where.input_pe // common, hidden_pe // common
     count.ram(memory, parts * others)

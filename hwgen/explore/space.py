@@ -275,7 +275,7 @@ class _Walk:
         if isinstance(node, BufferNode):
             given = replace(pace, first=pace.first + 2)
             vectors = node.depth // stream.beats
-            self._add(lambda count: laws.buffer(count, bits, vectors * beats))
+            self._add(lambda count: laws.buffer(count, bits, vectors * beats, node.style))
         elif isinstance(node, SelectNode):
             self._add(lambda count: laws.select(count, bits, beats, node.stage.index))
             place = node.stage.index if node.stage.index >= 0 else self.length + node.stage.index

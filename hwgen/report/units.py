@@ -77,7 +77,7 @@ def _cell_timing(name: str, design: Schedule, exact: bool, node: Node | None) ->
     if not exact:
         return Timing(name, cell_kind(design), design.step_cycles, None, node)
     times = timeline(design)
-    return Timing(name, cell_kind(design), max(times.period, design.input_product.cycles), times, node)
+    return Timing(name, cell_kind(design), max(times.period, design.input_product.cycles, times.refill), times, node)
 
 
 def node_kind(node: Node) -> str:
