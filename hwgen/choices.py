@@ -65,7 +65,9 @@ def place(design: Design, memory: Memories | None) -> Design:
 
 
 def _placed(node: Node, asked: Mapping[str, str]) -> Node:
-    own = {name.partition(".")[2]: style for name, style in sorted(asked.items()) if name.partition(".")[0] == node.name}
+    own = {
+        name.partition(".")[2]: style for name, style in sorted(asked.items()) if name.partition(".")[0] == node.name
+    }
     if not own:
         return node
     styles = tuple(own.items())
@@ -99,7 +101,11 @@ def memories(design: Schedule | Node) -> dict[str, tuple[Memory, str]]:
         dense = design.design
         found = {"weights": dense.weight_memory, "bias": dense.bias_memory}
         return {name: (memory, dense.style(name)) for name, memory in found.items()}
-    return {"": (mapping.buffer_memory(design.depth, design.outputs[0].bits, design.style), design.style)} if isinstance(design, BufferNode) else {}
+    return (
+        {"": (mapping.buffer_memory(design.depth, design.outputs[0].bits, design.style), design.style)}
+        if isinstance(design, BufferNode)
+        else {}
+    )
 
 
 def _names(node: Node) -> Iterator[str]:

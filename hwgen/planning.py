@@ -50,9 +50,7 @@ def schedule(
     A design that is not ``final`` stands for all of its foldings, which may have memories that it has not.  Raises
     ConfigError where the options cannot be met, UnsupportedError for what has no hardware.
     """
-    design = _plan(
-        network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead
-    )
+    design = _plan(network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead)
     design = choices.place(design, memory)
     if final:
         choices.check(design)

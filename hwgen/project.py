@@ -15,6 +15,7 @@ from typing import Any
 import hwgen
 from hwgen import choices, cost, dataflow, frontend, report, vectors
 from hwgen.backends import hls, rtl
+from hwgen.backends.hls_storage import check_storage
 from hwgen.backends.naming import comment, top_name
 from hwgen.dataflow import CellNode, Dataflow, Design
 from hwgen.errors import ConfigError, printable
@@ -50,6 +51,8 @@ def build(design: Design, out: str | Path, backend: str = "hls") -> Project:
     backends = BACKENDS if backend == "all" else (backend,)
     if "hls" in backends and design.options.interleave > 1:
         raise ConfigError(f"--interleave {design.options.interleave} is built by --backend rtl only, not {backend}")
+    if "hls" in backends:
+        check_storage(design)
     out = Path(out)
     _check_replaceable(out)
     files = render(design, backends)

@@ -98,7 +98,9 @@ class Space:
         chosen = {table.name: table.at(row) for table, row in zip(self.tables, rows, strict=True)}
         if isinstance(self.base, Schedule):
             (one,) = chosen.values()
-            latency = one.last + (length - 1) * one.loop
+            # From the first start to the last: step by step, or, with little look-ahead, by as many as that.
+            rounds, rest = np.divmod(length - 1, one.ahead)
+            latency = one.last + np.maximum((length - 1) * one.loop, rounds * one.held + rest * one.loop)
             if self.base.cell.reverse:
                 # The sequence is stored before the first step, and again before the first result.
                 beats = self.base.cell.input_size // one.lanes_in + self.base.cell.hidden_size // one.lanes_out
