@@ -16,7 +16,7 @@ from hwgen.schedule import Options, Schedule, design_cell
 from hwgen.storage import STYLES, LookAhead, Memories, check_look_ahead, flat
 
 # Memories that have no choice, and what they are instead: what reads them does so in the cycle of the address.
-_READ_AT_ONCE = ("hidden_state", "outputs", "initial_states", "codes")
+_READ_AT_ONCE = ("hidden_state", "outputs", "initial_states")
 
 
 def run_ahead(design: Dataflow, look_ahead: LookAhead | None) -> Dataflow:
@@ -65,9 +65,8 @@ def place(design: Design, memory: Memories | None) -> Design:
 
 
 def _placed(node: Node, asked: Mapping[str, str]) -> Node:
-    own = {
-        name.partition(".")[2]: style for name, style in sorted(asked.items()) if name.partition(".")[0] == node.name
-    }
+    parts = {name: name.partition(".") for name in sorted(asked)}
+    own = {inner: asked[name] for name, (owner, _, inner) in parts.items() if owner == node.name}
     if not own:
         return node
     styles = tuple(own.items())
@@ -101,11 +100,9 @@ def memories(design: Schedule | Node) -> dict[str, tuple[Memory, str]]:
         dense = design.design
         found = {"weights": dense.weight_memory, "bias": dense.bias_memory}
         return {name: (memory, dense.style(name)) for name, memory in found.items()}
-    return (
-        {"": (mapping.buffer_memory(design.depth, design.outputs[0].bits, design.style), design.style)}
-        if isinstance(design, BufferNode)
-        else {}
-    )
+    if isinstance(design, BufferNode):
+        return {"": (mapping.buffer_memory(design.depth, design.outputs[0].bits, design.style), design.style)}
+    return {}
 
 
 def _names(node: Node) -> Iterator[str]:

@@ -255,12 +255,12 @@ def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: An
     contexts, outputs = run.parse_interleave(options.pop("interleave")), options.pop("outputs")
     data, labels, count = options.pop("data"), options.pop("labels"), options.pop("measure")
     where = {name: options.pop(name) for name in ("scheduler", "workers")}
-    built: dict[str, Any] = {
+    built = {
         "max_length": options.pop("max_length"),
         "outputs": tuple(outputs.split(",")) if outputs else None,
+        "memory": parse_memories(options.pop("memory")) or None,
+        "look_ahead": parse_look_ahead(options.pop("look_ahead")),
     }
-    built["memory"] = parse_memories(options.pop("memory")) or None
-    built["look_ahead"] = parse_look_ahead(options.pop("look_ahead"))
     with _err.status("reading the models") as status:
         networks = run.load_all(models)
 

@@ -193,7 +193,7 @@ def reverse_memory(port: Port, length: int) -> Memory:
 
 
 def buffer_memory(depth: Value, bits: Value, style: str) -> Memory:
-    """A buffer between nodes of so many beats of so many bits, and whether they are the last of a vector or sequence."""
+    """A buffer between nodes: so many beats of so many bits, and of each whether it is the last of its sequence."""
     return styled(memory(depth, bits + 1, written=True), style)
 
 

@@ -212,7 +212,7 @@ class Timeline(ABC):
 
     @property
     def refill(self) -> int:
-        """Cycles between time steps that the buffer of sums allows, on average: less than others, unless it is short."""
+        """Cycles between time steps that the buffer of sums allows, on average: it sets the rate where it is small."""
         return -(-self.held // self.sums_steps)
 
     @property

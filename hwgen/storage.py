@@ -52,15 +52,16 @@ def parse_look_ahead(texts: Sequence[str]) -> LookAhead | None:
         if not (number.isascii() and number.isdigit()) or name in found or ("" in found) or (found and not name):
             raise ConfigError(f"--look-ahead must be N once, or NODE=N once for each node, not {printable(text)}")
         found[name] = int(number)
-    return found.get("", found) or None
+    return found.get("", found) if found else None
 
 
 def check_look_ahead(steps: object, where: str = "") -> int:
     """Raise ConfigError for time steps that a buffer cannot have; ``where`` names the node."""
     if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= MOST_AHEAD:
         least = isinstance(steps, int) and steps < 1
+        shown = steps if isinstance(steps, int) else printable(str(steps))
         raise ConfigError(
-            f"--look-ahead{where} must be from 1 to {MOST_AHEAD} time steps, not {printable(str(steps)).strip(chr(39))}; "
+            f"--look-ahead{where} must be from 1 to {MOST_AHEAD} time steps, not {shown}; "
             f"nearest legal: {1 if least else MOST_AHEAD}"
         )
     return steps
