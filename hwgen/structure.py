@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwgen import mapping
-from hwgen.arrays import Value, choose
+from hwgen.arrays import Value, choose, greater
 from hwgen.backends.rtl import taps
 from hwgen.backends.sv import index_bits
 from hwgen.counting import Count, Unit, dsp_slices, rom_luts
@@ -25,6 +25,8 @@ from hwgen.schedule import FoldedProduct
 from hwgen.storage import AUTO
 from hwgen.structure_steps import elementwise
 
+# A flag of a step takes so many LUTs to write and to choose, where there are more steps than in what was fitted.
+_LUTS_PER_STEP, _FEW_STEPS = 4, 10
 # Of input weights that are stored outside of a layer the order of their gates.
 Order = tuple[int, ...] | None
 
@@ -213,6 +215,8 @@ def _sums_buffer(count: Count, where: Junction) -> None:
     count.counter(memory.words, memory.words, memory.words // steps, *[steps + 1] * 2, steps, steps)
     count.counter(others, parts)
     count.ff["flag"] += steps
+    # Which of many steps is the last of its sequence: what it is written to and chosen from.
+    count.lut["glue"] += _LUTS_PER_STEP * greater(steps - _FEW_STEPS, 0)
 
 
 def _control(times: Timeline, flow: str) -> Unit:

@@ -22,9 +22,11 @@ from hwgen.cli import main
 from hwgen.dataflow import BufferNode, CellNode, Dataflow, DenseNode
 from hwgen.errors import ConfigError
 from hwgen.explore.space import space
+from hwgen.report import units as report_units
 from hwgen.rtl_cycles import period, predict
 from hwgen.rtl_timing import timeline
 from hwgen.schedule import Schedule
+from hwgen.sharing import shared_weights
 from hwgen.storage import parse_look_ahead, parse_memories
 
 MODEL = Path(__file__).parents[1] / "benchmarks" / "synthesis" / "models" / "default_4_8.onnx"
@@ -139,10 +141,33 @@ def test_parts_of_networks_have_memories_of_their_own() -> None:
     before, after = cost.predict(auto), cost.predict(design)
     more = {name for name in nodes if after.units[name].bram > before.units[name].bram}
     assert more == {"forward", "backward", "head", buffer}
+    (entry,) = (entry for entry in report_units.memories(design, True) if entry["unit"] == buffer)
+    assert entry["place"] == "block RAM"
     # All of the layers at once.
     ahead = hwgen.schedule(model, max_length=16, look_ahead=7)
     assert isinstance(ahead, Dataflow)
     assert {timeline(n.design).sums_steps for n in ahead.nodes if isinstance(n, CellNode)} == {7}
+
+
+def test_weights_are_shared_in_block_ram_alone() -> None:
+    layers = [rnn(name, inputs=64, hidden=16, reverse=name == "backward") for name in ("forward", "backward")]
+    joined = side_by_side("both", *layers)
+    model = network([*layers, joined], [joined.wires[0]])
+    folding = {
+        name: {"input": {"pe": 1, "simd": 2}, "hidden": {"pe": 1, "simd": 16}} for name in ("forward", "backward")
+    }
+
+    def pairs(**memory: str) -> int:
+        styles = {f"{name}.input_weights": style for name, style in memory.items()}
+        design = hwgen.schedule(model, folding=folding, max_length=16, memory=styles)
+        assert isinstance(design, Dataflow)
+        assert cost.predict(design).whole.bram >= 0
+        return len(shared_weights(design))
+
+    assert pairs() == 1
+    assert pairs(forward="block", backward="block") == 1
+    assert pairs(forward="distributed") == pairs(backward="distributed") == 0
+    assert pairs(forward="distributed", backward="distributed") == 0
 
 
 @pytest.mark.parametrize("build", ["layer", "network"])

@@ -26,6 +26,7 @@ from hwgen.integer_cells import IntegerGru, IntegerRnn
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Port, Schedule
 from hwgen.sharing import shared_weights
+from hwgen.storage import AUTO, BLOCK
 
 Data = dict[str, Any]
 
@@ -273,7 +274,9 @@ def memories(design: Design, exact: bool) -> list[Data]:
             for what, memory in (("weights", node.design.weight_memory), ("bias", node.design.bias_memory)):
                 found.append(_memory(node.name, what, memory.words, memory.bits, memory.block if exact else None))
         elif isinstance(node, BufferNode):
-            found.append(_memory(node.name, "buffer", node.depth, node.outputs[0].bits, None))
+            # Said where somebody asked for it.
+            block = None if node.style == AUTO else node.style == BLOCK
+            found.append(_memory(node.name, "buffer", node.depth, node.outputs[0].bits, block))
     return found
 
 
