@@ -18,10 +18,13 @@ from recurrent_networks import dense, network, rnn, side_by_side
 import hwgen
 from hwgen import cost, mapping, planning
 from hwgen.backends import hls
+from hwgen.cell_cycles import Loop, cell_processes
 from hwgen.cli import main
 from hwgen.dataflow import BufferNode, CellNode, Dataflow, DenseNode
 from hwgen.errors import ConfigError
+from hwgen.events import Channel, Process, run
 from hwgen.explore.space import space
+from hwgen.interleaving import Order
 from hwgen.report import units as report_units
 from hwgen.rtl_cycles import period, predict
 from hwgen.rtl_timing import timeline
@@ -272,6 +275,46 @@ def test_rates_with_little_look_ahead_are_exact(steps: int, contexts: int, lstm:
 def base_of(model: hwgen.Network, options: dict[str, Any]) -> hwgen.Schedule | hwgen.Dataflow:
     """A design that stands for all foldings, whatever its own memories can be."""
     return planning.schedule(model, final=False, **options)
+
+
+def in_bursts(design: Schedule, lengths: list[int], steps: int, pause: int) -> int:
+    """Cycles of sequences whose input pauses each time that so many steps were taken."""
+    edges = {port.name: Channel() for port in (*design.inputs, *design.outputs)}
+    x, y = edges["x"], edges["y"]
+    order = Order(tuple(lengths))
+
+    def source() -> Process:
+        cycle = beat = 0
+        for number, arrival in enumerate(order.arrivals):
+            cycle += pause if number and number % steps == 0 else 0
+            for part in range(design.inputs[0].beats):
+                x.offer(cycle, arrival.last and part == design.inputs[0].beats - 1)
+                cycle = 1 + (yield x.moved, beat)
+                beat += 1
+
+    def sink() -> Process:
+        beat = 0
+        while True:
+            y.accept(0)
+            yield y.moved, beat
+            beat += 1
+
+    run([*cell_processes(Loop(timeline(design)), edges, order), source(), sink()])
+    return y.moved.cycles[-1]
+
+
+def test_bursts_gain_by_look_ahead(lstm: hwgen.Network) -> None:
+    lengths, cycles = [48] * 4, dict[int | None, list[int]]()
+    for steps in (None, 1, 8, 16):
+        design = hwgen.schedule(lstm, folding=FOLDING, look_ahead=steps)
+        assert isinstance(design, Schedule)
+        cycles[steps] = [in_bursts(design, lengths, *burst) for burst in ((1000, 0), (8, 200), (16, 400))]
+        assert cycles[steps][0] == predict(design, lengths).last
+    # As docs/explore.md has them.
+    assert (cycles[None][:2], cycles[8][:2]) == ([5552, 8443], [5552, 7477])
+    for whole, short, long in zip(cycles[None], cycles[1], cycles[16], strict=True):
+        assert short > whole >= long
+    assert cycles[16][2] < cycles[8][2] < 0.85 * cycles[None][2]
 
 
 @pytest.mark.parametrize(
