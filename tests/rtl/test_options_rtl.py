@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from hardware import Record, assert_exact
-from recurrent_networks import dense, network, rnn
+from recurrent_networks import dense, network, rnn, side_by_side
 from test_rtl import Run
 
 import hwgen
@@ -193,6 +193,27 @@ def test_cycles_and_resources_move_as_they_should(row: Row) -> None:
 @pytest.mark.parametrize(("row", "way"), SIMULATED)
 def test_codes_and_cycles(row: Row, way: int, tmp_path: Path, record_property: Record) -> None:
     assert_exact(row.design(way), tmp_path, SEQUENCES, record_property, "rtl", backend="rtl")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("steps", [1, 2, 9])
+def test_look_ahead_of_layers_whose_paths_meet(steps: int, tmp_path: Path, record_property: Record) -> None:
+    """Both directions read one input, and their results one reader: no buffer is too short, whatever a layer holds."""
+    layers = [
+        rnn(name, hidden=4, seed=seed, reverse=name == "backward") for seed, name in enumerate(("forward", "backward"))
+    ]
+    joined = side_by_side("both", *layers)
+    after = rnn("after", joined.wires[0].name, inputs=8, hidden=4, seed=3)
+    head = dense("head", after.wires[0], 4, seed=4)
+    model = network([*layers, joined, after, head], [head.wires[0]])
+    styles = {
+        "forward.hidden_weights": "block",
+        "backward.sums": "distributed",
+        "after.sums": "block",
+        "head.weights": "block",
+    }
+    design = hwgen.schedule(model, look_ahead=steps, memory=styles, max_length=24)
+    assert_exact(design, tmp_path, SEQUENCES, record_property, "csim", "rtl")
 
 
 # As many block RAMs as predicted, and LUTs about as well as elsewhere: in all of them, in none, with many steps ahead.
