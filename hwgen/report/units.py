@@ -31,6 +31,7 @@ from hwgen.interleaving import interval
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Port, Schedule
 from hwgen.sharing import shared_weights
+from hwgen.storage import AUTO, BLOCK
 
 Data = dict[str, Any]
 
@@ -84,7 +85,8 @@ def _cell_timing(name: str, design: Schedule, exact: bool, node: Node | None) ->
     if not exact:
         return Timing(name, cell_kind(design), design.step_cycles, None, node)
     times = timeline(design)
-    cycles = max(recurrence_cycles(design, times.period), design.turns * design.input_product.cycles)
+    inputs = max(design.input_product.cycles, times.refill)
+    cycles = max(recurrence_cycles(design, times.period), design.turns * inputs)
     return Timing(name, cell_kind(design), cycles, times, node)
 
 
@@ -301,7 +303,9 @@ def memories(design: Design, exact: bool) -> list[Data]:
             halves = mapping.stored_halves(stream.bits, stream.beats, node.max_length)
             found.append(_memory(node.name, node_kind(node), halves.words, halves.bits, halves.block))
         elif isinstance(node, BufferNode):
-            found.append(_memory(node.name, "buffer", node.depth, node.outputs[0].bits, None))
+            # Said where somebody asked for it.
+            block = None if node.style == AUTO else node.style == BLOCK
+            found.append(_memory(node.name, "buffer", node.depth, node.outputs[0].bits, block))
     return found
 
 
