@@ -18,6 +18,8 @@ from hwgen.quantizer import IntArray, Quantizer
 
 MODELS = Path(__file__).parent / "models"
 MAX_LENGTH = 21
+# Hidden units of each file.
+SIZE = 20
 
 
 def part(name: str, units: int, inputs: int, begin: int = 0) -> LstmLayer:
@@ -68,9 +70,9 @@ def bidirectional(
     """A network of one bidirectional layer: the directions of two files, the codes of ``x`` and ``y`` of the first.
 
     ``shown`` are its outputs: both sequences side by side, or wires as forward.last_hidden.  ``changes`` are made to
-    the backward layer; its units are the next ones of its file, so that weights differ though the files are one.
+    the backward layer; its units are the last ones of its file, so that weights differ though the files are one.
     """
-    one, other = part(forward, units, inputs), part(backward, units, inputs, begin=units)
+    one, other = part(forward, units, inputs), part(backward, units, inputs, begin=SIZE - units)
     one = replace(one, name="forward")
     other = replace(other, name="backward", reverse=True, input=one.input, output=one.output, **changes)
     states, layers = list[Wire](), list[Layer]()

@@ -40,17 +40,27 @@ LONG: dict[str, tuple[str, str, tuple[int, int, int, int], float, tuple[str, ...
 }
 
 
+# Of some cases: where memories are, and how far the input product runs ahead.
+CHOICES: dict[str, dict[str, Any]] = {
+    "states of each direction": {"look_ahead": 1, "memory": {"forward.hidden_weights": "block"}},
+    "last states": {"look_ahead": 5},
+}
+
+
 def check(
-    case: tuple[str, str, tuple[int, int, int, int], float, tuple[str, ...]], folder: Path, record: Record
+    case: tuple[str, str, tuple[int, int, int, int], float, tuple[str, ...]],
+    folder: Path,
+    record: Record,
+    **options: Any,
 ) -> None:
     forward, backward, folds, clock_mhz, shown = case
-    design = engine(bidirectional(forward, backward, shown=shown), folding(*folds), clock_mhz=clock_mhz)
+    design = engine(bidirectional(forward, backward, shown=shown), folding(*folds), clock_mhz=clock_mhz, **options)
     assert_exact(design, folder, SEQUENCES, record, "rtl", backend="rtl")
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_codes_and_cycles(name: str, tmp_path: Path, record_property: Record) -> None:
-    check(CASES[name], tmp_path, record_property)
+    check(CASES[name], tmp_path, record_property, **CHOICES.get(name, {}))
 
 
 @pytest.mark.long
