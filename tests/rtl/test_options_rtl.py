@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from directions_models import bidirectional
 from hardware import Record, assert_exact
 from recurrent_networks import dense, network, rnn, side_by_side
 from test_rtl import Run
@@ -51,6 +52,12 @@ def backward() -> hwgen.Network:
     """A plain RNN of 4 units that works from the end of a sequence."""
     layer = rnn("layer", hidden=4, reverse=True)
     return network([layer], [layer.wires[0]])
+
+
+@cache
+def both_directions() -> hwgen.Network:
+    """An LSTM in both directions, 4 inputs and 6 units each."""
+    return bidirectional("default", "default")
 
 
 def folded(*values: int) -> dict[str, Any]:
@@ -118,6 +125,17 @@ ROWS = (
         (0, 0),
         {"bram": (-1, 1), "lut": (1, -1)},
         base=BASE | {"memory": {"hidden_weights": "block"}},
+    ),
+    # One of these designs has an engine for each direction; test_directions_rtl.py simulates more of the other.
+    Row(
+        "share_engine",
+        {"share_engine": None},
+        {"share_engine": "directions"},
+        (0, 1),
+        {"dsp": (0, -1), "lut": (0, -1)},
+        {"max_length": 24},
+        both_directions,
+        long=True,
     ),
     Row("streaming", {"streaming": False}, {"streaming": True}, (0, 1), long=True),
     Row(
