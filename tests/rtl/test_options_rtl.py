@@ -246,6 +246,7 @@ def test_every_option_has_a_row() -> None:
     assert not missing, f"{missing}: each option needs a row in ROWS that lowers and raises it"
 
 
+@pytest.mark.long
 def test_look_ahead_makes_up_for_stalls_of_the_input(tmp_path: Path) -> None:
     """At full rate the steps that are taken without asking are as good as any; not where the input comes in bursts."""
     cycles: dict[str, dict[str, int]] = {}
