@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,17 +24,16 @@ from hwgen import rtl_cycles, vectors
 from hwgen.folding import Folding
 from hwgen.layers import Activation, Gate, InitialState, LstmLayer, QuantizedTensor, Wire
 from hwgen.network import BATCH, FEATURES, TIME, Network, NetworkInput, NetworkOutput
-from hwgen.project import build
+from hwgen.project import Project, build
 from hwgen.quantizer import IntegerType, Quantizer
-from hwgen.schedule import Schedule
 from hwgen.verify import rtl, verify
 
 INPUTS, HIDDEN, CONTEXTS = 32, 128, 4
 TARGET = "xcku115"
-# Sequences of both simulations that tell the cycles of a time step, and the steps of each.
-SEQUENCES, SHORT, LONG = 4, 4, 12
-# Input and hidden product, PE x SIMD each: 32, 16 and 8 tiles a time step.  The last needs more DSPs than the part has.
-FOLDINGS = (Folding(32, 16, 32, 64), Folding(64, 16, 64, 64), Folding(128, 16, 128, 64))
+# Sequences of both simulations that tell the cycles of a time step, and the steps of each; those that are verified.
+SEQUENCES, SHORT, LONG, VERIFIED = 4, 4, 12, 12
+# Input and hidden product, PE x SIMD each: 32 and 16 tiles a time step.
+FOLDINGS = (Folding(32, 16, 32, 64), Folding(64, 16, 64, 64))
 
 
 @dataclass(frozen=True)
@@ -94,34 +94,40 @@ def lstm(inputs: int = INPUTS, hidden: int = HIDDEN, seed: int = 1) -> Network:
     return Network(f"lstm_{inputs}_{hidden}", (layer,), (given,), (NetworkOutput("y", axes, layer.wires[:1]),))
 
 
-def measure(network: Network, folding: Folding, contexts: int, folder: Path, sequences: int = 12) -> Measured:
-    """Build, verify with and without stalls, and count the cycles of a time step where all sequences are under way."""
+def project_of(network: Network, folding: Folding, contexts: int, folder: Path) -> Project:
+    """The RTL of a design that so many sequences share."""
     design = hwgen.schedule(network, target=TARGET, folding=folding, interleave=contexts)
-    assert isinstance(design, Schedule)
-    project = build(design, folder, backend="rtl")
-    verified = verify(project, level="rtl", sequences=sequences)["levels"]["rtl"]
+    return build(design, folder, backend="rtl")
+
+
+def measure(project: Project) -> Measured:
+    """Verify with and without stalls, and count the cycles of a time step where all sequences are under way."""
+    design = project.design
+    verified = verify(project, level="rtl", sequences=VERIFIED)["levels"]["rtl"]
     assert verified["predicted_cycles"] == verified["simulated_cycles"]
-    last = {}
-    for length in (SHORT, LONG):
-        data = vectors.from_user(design, {"x": _codes(design, length)})
-        binary = rtl.compile_simulation(project, rtl.optimization(design, 0))
-        comparison, cycles = rtl.simulate(project, binary, data, vectors.integer_results(design, data), 0, 1)
-        assert comparison.mismatches == 0
-        last[length] = cycles["y"][1]
-    predicted = {length: rtl_cycles.predict(design, (length,) * SEQUENCES).last for length in (SHORT, LONG)}
-    steps = SEQUENCES * (LONG - SHORT)
+    few, many = ((length,) * SEQUENCES for length in (SHORT, LONG))
+    predicted = rtl_cycles.predict(design, many).last - rtl_cycles.predict(design, few).last
+    steps = sum(many) - sum(few)
     return Measured(
-        contexts,
-        design.hidden_product.cycles,
-        (predicted[LONG] - predicted[SHORT]) / steps,
-        (last[LONG] - last[SHORT]) / steps,
+        design.options.interleave,
+        design.products[1].cycles,
+        predicted / steps,
+        (last_beat(project, many) - last_beat(project, few)) / steps,
         verified["codes"],
         verified["mismatches"],
     )
 
 
-def _codes(design: Schedule, length: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    return np.random.default_rng(1).integers(-128, 128, (length, SEQUENCES, design.cell.input_size))
+def last_beat(project: Project, lengths: Sequence[int]) -> int:
+    """The simulated cycle of the last output beat of sequences of so many steps, from the first input beat."""
+    design, generator = project.design, np.random.default_rng(1)
+    (x,) = design.inputs
+    codes = generator.integers(x.codes.lo, x.codes.hi, (sum(lengths), x.width), endpoint=True)
+    data = vectors.Sequences(tuple(lengths), {x.name: codes})
+    binary = rtl.compile_simulation(project, rtl.optimization(design, 0))
+    comparison, cycles = rtl.simulate(project, binary, data, vectors.integer_results(design, data), 0, 1)
+    assert comparison.mismatches == 0
+    return max(last for _, last in cycles.values())
 
 
 def main() -> None:
@@ -133,7 +139,7 @@ def main() -> None:
     for folding in FOLDINGS:
         for contexts in (1, CONTEXTS):
             with tempfile.TemporaryDirectory(prefix="hwgen-") as name:
-                found = measure(network, folding, contexts, Path(name) / "project")
+                found = measure(project_of(network, folding, contexts, Path(name) / "project"))
             table.add_row(
                 str(found.tiles),
                 str(contexts),

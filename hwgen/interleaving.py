@@ -75,6 +75,12 @@ class Order:
         return tuple(a.sequence for a in self.arrivals if a.step == 0)
 
     @cached_property
+    def begun_by_end(self) -> tuple[int, ...]:
+        """How many sequences have begun when the first, the second, ... of them has ended."""
+        begun = np.cumsum([arrival.step == 0 for arrival in self.arrivals]).tolist()
+        return tuple(count for count, arrival in zip(begun, self.arrivals, strict=True) if arrival.last)
+
+    @cached_property
     def ended(self) -> tuple[int, ...]:
         """Sequences in the order of their last steps: that of their results."""
         return tuple(a.sequence for a in self.arrivals if a.last)
