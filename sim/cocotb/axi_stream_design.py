@@ -3,7 +3,7 @@
 
 - ports: name, direction (in or out), lanes, lane_bits, code_bits, signed, beats of a vector, id_bits of TID, or 0, and
   whether there is a vector for each time step (per_step), or for each sequence
-- sets: sequences to send: their lengths, how many have begun when each of them ends, in the order of their ends, and the
+- sets: sequences to send: their lengths, how many have begun when the first of them has ended, the second, ..., and the
   predicted cycles of first and last beat of each output, or null
 - vectors: a folder with SET/PORT.txt: for each sequence the number of vectors, then a line of codes for each; of a port
   with TID the vectors in the order in which they pass, with TID and end of sequence behind their number
@@ -55,7 +55,7 @@ class Port:
         return [lane - (lane >> (self.lane_bits - 1) << self.lane_bits) if self.signed else lane for lane in lanes]
 
     def frames(self, text: str) -> list[Frame]:
-        """The vectors of a file as beats up to each TLAST: its sequences, or of interleaved ones what lies between ends."""
+        """The vectors of a file as beats up to each TLAST: sequences, or of interleaved ones what lies between ends."""
         lines = iter(text.splitlines())
         frames = []
         frame: Frame = []

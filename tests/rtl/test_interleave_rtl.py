@@ -17,6 +17,7 @@ from hwgen.folding import Folding
 from hwgen.interleaving import interval
 from hwgen.layers import GruLayer, InitialState, RnnLayer, Wire
 from hwgen.network import Network
+from hwgen.project import Project
 from hwgen.rtl_cycles import predict
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Schedule
@@ -93,12 +94,12 @@ SMALL = Folding(8, 2, 8, 4)
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> hwgen.Project:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The small LSTM, of four sequences; built once for what is measured of it."""
     return interleave.project_of(interleave.lstm(4, 8), SMALL, 4, tmp_path_factory.mktemp("shared") / "project")
 
 
-def test_interleaving_raises_the_rate_by_the_predicted_factor(shared: hwgen.Project, tmp_path: Path) -> None:
+def test_interleaving_raises_the_rate_by_the_predicted_factor(shared: Project, tmp_path: Path) -> None:
     alone = interleave.project_of(interleave.lstm(4, 8), SMALL, 1, tmp_path / "project")
     assert_factor(interleave.measure(alone), interleave.measure(shared))
 
@@ -124,7 +125,7 @@ def assert_factor(one: interleave.Measured, four: interleave.Measured) -> None:
     assert four.busy >= 0.9 > one.busy
 
 
-def test_a_sequence_that_ends_leaves_its_turns_to_the_others(shared: hwgen.Project) -> None:
+def test_a_sequence_that_ends_leaves_its_turns_to_the_others(shared: Project) -> None:
     design = shared.design
     assert isinstance(design, Schedule)
     times = timeline(design)
