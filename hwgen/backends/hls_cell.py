@@ -62,7 +62,8 @@ def cell_context(design: Schedule) -> dict[str, object]:
         "groups": cell.hidden_size // design.units,
     }
     if isinstance(cell, IntegerRnn):
-        return context | {"recurrence": "rnn_recurrence", "expression": _nested(cell.gate.steps)}
+        expression = _nested(cell.gate.steps)
+        return context | {"recurrence": "rnn_recurrence", "expression": expression, "carries": False}
     if isinstance(cell, IntegerGru):
         return context | _gru(design, cell)
     context["initial"] = [
@@ -105,6 +106,7 @@ def _gru(design: Schedule, cell: IntegerGru) -> dict[str, object]:
         **calls,
         **types,
         "recurrence": "gru_recurrence",
+        "carries": True,
         "factor": ap_type(design.factors.type),
         "gates": [_gate(gate) for gate in cell.rows],
         "hidden_bias": constants("hidden_bias", bias[:1] if (bias == bias[0]).all() else bias),

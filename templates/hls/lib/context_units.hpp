@@ -99,6 +99,21 @@ struct gru_unit {
   }
 };
 
+/// The state before a sequence of a cell that carries h: that of h.
+template <typename H0>
+class same_state {
+ public:
+  static const int kLoads = 0;
+
+  explicit same_state(const H0& h0) : h0_(h0) {}
+
+  void load(int) {}
+  typename H0::code_t operator[](int unit) const { return h0_[unit]; }
+
+ private:
+  const H0& h0_;
+};
+
 /// The state before a sequence of a cell that carries nothing.
 struct no_state {
   static const int kLoads = 0;
