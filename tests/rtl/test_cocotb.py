@@ -82,6 +82,7 @@ def test_interleaved_sequences_and_their_ids(tmp_path: Path, monkeypatch: pytest
     # The initial states come without TID, in the order in which their sequences begin.
     project = build(tmp_path, "states", (8, 5, 8, 20), outputs=ALL_OUTPUTS, interleave=3)
     check(project)
+
     def mixed_up(*arguments: Any) -> dict[str, str]:
         files = port_files(*arguments)
         # The last state that leaves is said to be of another context.

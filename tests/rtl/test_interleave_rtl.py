@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from arrival_orders import at_random
 from recurrent_networks import HIDDEN, X, check, constant_state, gru, network, rnn
 
 import hwgen
@@ -14,13 +15,14 @@ from benchmarks import interleave
 from hwgen.dataflow import CellNode, Dataflow, Design
 from hwgen.errors import ConfigError
 from hwgen.folding import Folding
-from hwgen.interleaving import interval
+from hwgen.interleaving import Order, interval
 from hwgen.layers import GruLayer, InitialState, RnnLayer, Wire
 from hwgen.network import Network
 from hwgen.project import Project
 from hwgen.rtl_cycles import predict
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Schedule
+from hwgen.verify import verify
 
 GIVEN = InitialState(X, source="h0")
 
@@ -144,6 +146,14 @@ def test_a_sequence_that_ends_leaves_its_turns_to_the_others(shared: Project) ->
     assert cycles((3, 12, 2, 5), (3, 22, 2, 5)) == 10 * times.period
     # Who is done takes the next sequence: no turn is lost while there is one.
     assert cycles((12, 4, 4, 12, 4, 4), (12, 4, 4, 12, 4, 4, 4, 4)) < 12 * times.tiles + times.period
+
+
+def test_steps_come_in_any_order(shared: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Some contexts wait long, others have several steps one after the other.
+    monkeypatch.setattr(Order, "_arrivals", at_random)
+    report = verify(shared, level="rtl", sequences=30)
+    assert report["levels"]["rtl"]["predicted_cycles"] == report["levels"]["rtl"]["simulated_cycles"]
+    assert report["passed"]
 
 
 @pytest.mark.parametrize(
