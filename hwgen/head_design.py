@@ -12,10 +12,11 @@ from functools import cached_property
 from hwgen.errors import ConfigError
 from hwgen.folding import divisors
 from hwgen.integer_network import DenseStage, StepStage
-from hwgen.mapping import Memory, code_bits, memory, weight_memory
+from hwgen.mapping import Memory, code_bits, memory, styled, weight_memory
 from hwgen.quantizer import IntegerType
 from hwgen.registers import Registers, latency, tree_stages
 from hwgen.schedule import FoldedProduct, fold, signed
+from hwgen.storage import AUTO
 
 
 def _check_divides(name: str, option: str, value: int, whole: int, what: str) -> None:
@@ -45,6 +46,8 @@ class DenseDesign:
     simd: int
     vectors: int
     registers: Registers
+    # Styles of memories that the user chose, by name.
+    memory: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         rows, columns = self.stage.weights.shape
@@ -67,7 +70,7 @@ class DenseDesign:
     def product(self) -> FoldedProduct:
         """Weights in the order of the hardware: [pe, tile, lane]."""
         stage = self.stage
-        return fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total)
+        return fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total, self.style("weights"))
 
     @property
     def sum_bits(self) -> int:
@@ -102,7 +105,11 @@ class DenseDesign:
     @property
     def bias_memory(self) -> Memory:
         """The biases of each fold."""
-        return memory(self.product.folds, self.pe * self.sum_bits, written=False)
+        return styled(memory(self.product.folds, self.pe * self.sum_bits, written=False), self.style("bias"))
+
+    def style(self, name: str) -> str:
+        """The style of a memory."""
+        return dict(self.memory).get(name, AUTO)
 
 
 @dataclass(frozen=True)
