@@ -34,6 +34,8 @@ class Stream:
     lanes: int
     beats: int
     per_step: bool
+    # Bits of TID, where sequences are interleaved.
+    id_bits: int = 0
 
     @property
     def width(self) -> int:
@@ -285,6 +287,7 @@ class Dataflow:
         return {
             "target": asdict(self.options.target),
             "clock_mhz": self.options.clock_mhz,
+            **({"interleave": self.options.interleave} if self.options.interleave > 1 else {}),
             "max_length": self.options.max_length,
             "folding": self.foldings(),
             "cycles": {

@@ -16,7 +16,7 @@ from hwgen.folding import Folding, check_folding, derive_folding, recurrence_dep
 from hwgen.forms import Certified
 from hwgen.integer import IntegerCell, Interval
 from hwgen.integer_cells import RecurrentCell
-from hwgen.interleaving import MOST_CONTEXTS, interval
+from hwgen.interleaving import check_contexts, interval
 from hwgen.lowering import lower_cell
 from hwgen.network import Network
 from hwgen.quantizer import IntArray, IntegerType
@@ -337,8 +337,7 @@ def _check_options(
     interleave: int,
 ) -> Options:
     layer = network.layer
-    if not 1 <= interleave <= MOST_CONTEXTS:
-        raise ConfigError(f"--interleave must be from 1 to {MOST_CONTEXTS} sequences, not {interleave}")
+    check_contexts(interleave)
     if not 1 <= clock_mhz <= 1000:
         raise ConfigError(f"--clock must be from 1 to 1000 MHz, not {clock_mhz:g}")
     if max_length is not None and not layer.reverse:

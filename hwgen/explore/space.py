@@ -225,7 +225,8 @@ class _Walk:
         # Another reader of the same stream holds it up, once it is as far behind as its buffer allows.
         held = max(self.length - _AHEAD, 0) * self.readers.get(self._source(node.inputs[0]), 0)
         begin = pace.first + (np.maximum(self.length * pace.apart, held) if reverse else 0)
-        apart = table.interval if reverse else np.maximum(pace.apart, table.interval)
+        # Steps of one sequence, however many others are interleaved with it.
+        apart = table.loop if reverse else np.maximum(pace.apart, table.loop)
         first, span = begin + table.first, table.last - table.first
         for output in node.outputs:
             beats = output.width // table.lanes_out

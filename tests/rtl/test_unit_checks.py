@@ -32,6 +32,8 @@ REFUSED = (
     ("clamp", "CodeBits=7", "CodeBits 7 do not hold -128 to 127"),
     ("clamp", "CodeBits=8 Lo=0 Hi=255", "CodeBits 8 do not hold 0 to 255"),
     ("clamp", "CodeBits=3 Lo=-5 Hi=0", "CodeBits 3 do not hold -5 to 0"),
+    ("context_hidden", "Contexts=1", "Contexts must be at least 2, not 1"),
+    ("context_hidden", "Units=2 Groups=5 Simd=4", "10 hidden units are not a multiple of Simd 4"),
     ("context_memory", "Contexts=1", "Contexts must be at least 2, not 1"),
     ("context_memory", "Block=2", "Block must be 0 or 1, not 2"),
     ("context_memory", "Units=1 Groups=20 Simd=3", "20 hidden units are not a multiple of Simd 3"),
