@@ -38,6 +38,10 @@ module hwgen_packed_products #(
           .right_i(weights_i[((Pe-1)*Simd+lane)*WeightBits +: WeightBits]),
           .product_o(product)
         );
+        if (FieldBits < CodeBits + WeightBits) begin : gen_sign
+          logic unused_sign;
+          assign unused_sign = |product[CodeBits+WeightBits-1:FieldBits];
+        end
         hwgen_delay #(.Width(FieldBits), .Stages(Stages)) u_delay (
           .clk_i,
           .data_i(FieldBits'(product)),
