@@ -13,11 +13,12 @@ from hwgen import packing
 from hwgen.errors import ConfigError
 from hwgen.folding import PACKING, divisors
 from hwgen.integer_network import DenseStage, StepStage
-from hwgen.mapping import Memory, code_bits, memory, weight_memory
+from hwgen.mapping import Memory, code_bits, memory, styled, weight_memory
 from hwgen.packing import check_packing
 from hwgen.quantizer import IntegerType
 from hwgen.registers import Registers, latency, tree_stages
 from hwgen.schedule import FoldedProduct, fold, packed, signed
+from hwgen.storage import AUTO
 
 
 def _check_divides(name: str, option: str, value: int, whole: int, what: str) -> None:
@@ -48,6 +49,8 @@ class DenseDesign:
     vectors: int
     registers: Registers
     packing: int = 1
+    # Styles of memories that the user chose, by name.
+    memory: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         rows, columns = self.stage.weights.shape
@@ -72,7 +75,7 @@ class DenseDesign:
     def product(self) -> FoldedProduct:
         """Weights in the order of the hardware: [pe, tile, lane]."""
         stage = self.stage
-        product = fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total)
+        product = fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total, self.style("weights"))
         return packed(product, self.packing, self.source)
 
     @property
@@ -114,7 +117,11 @@ class DenseDesign:
     @property
     def bias_memory(self) -> Memory:
         """The biases of each fold."""
-        return memory(self.product.folds, self.pe * self.sum_bits, written=False)
+        return styled(memory(self.product.folds, self.pe * self.sum_bits, written=False), self.style("bias"))
+
+    def style(self, name: str) -> str:
+        """The style of a memory."""
+        return dict(self.memory).get(name, AUTO)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def schedule(
     those of the RTL.  With neither, a small balanced design is taken.  ``products_per_dsp`` rows of a product share a
     DSP at most, or products are sums in LUTs with 0; ``auto`` takes for each product what suits the target, without
     one as many rows as fit.  ``options`` are those of
-    ``hwgen.planning.schedule``: streaming, max_length, outputs, interleave.
+    ``hwgen.planning.schedule``: streaming, max_length, outputs, interleave, memory, look_ahead.
 
     Raises ConfigError where the options cannot be met, and says what limits them; UnsupportedError for what has no
     hardware.
@@ -46,7 +46,7 @@ def schedule(
     wanted = {"--steps-per-second": steps_per_second, "--latency-us": latency_us, "--fit": fit}
     asked = [option for option, value in wanted.items() if value is not None]
     shared = check_asked(products_per_dsp)
-    base = planning.schedule(network, target, clock_mhz, folding, **options)
+    base = planning.schedule(network, target, clock_mhz, folding, final=not asked, **options)
     if not asked:
         return base if shared == 1 else planning.schedule(network, target, clock_mhz, packed(base, shared), **options)
     if folding is not None:
