@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hwgen import integer
+from hwgen.folding import product_folding
 from hwgen.forms import Certified
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer import IntegerCell
@@ -120,7 +121,7 @@ class DenseNode(Node):
     @property
     def folding(self) -> dict[str, Any]:
         """PE and SIMD."""
-        return {"pe": self.design.pe, "simd": self.design.simd}
+        return dict(product_folding(self.design.pe, self.design.simd, self.design.packing))
 
     @property
     def cycles(self) -> int:

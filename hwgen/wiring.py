@@ -28,7 +28,7 @@ from hwgen.dataflow import (
     sums_type,
 )
 from hwgen.errors import ConfigError, listing, printable
-from hwgen.folding import Folding, divisors, nearest
+from hwgen.folding import Folding, divisors, nearest, read_packing
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer_network import (
     ArgmaxStage,
@@ -54,14 +54,16 @@ class DenseFolding:
 
     pe: int
     simd: int
+    packing: int = 1
 
     @staticmethod
     def from_dict(data: object, label: str) -> DenseFolding:
         """What a folding file says; raises ConfigError unless it has the form of one."""
-        values = [data.get(key) if isinstance(data, Mapping) else None for key in ("pe", "simd")]
-        if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in values):
+        given = data if isinstance(data, Mapping) else {}
+        pe, simd = (given.get(key) for key in ("pe", "simd"))
+        if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in (pe, simd)):
             raise ConfigError(f'{label}: must be {{"pe": .., "simd": ..}} with integers of at least 1')
-        return DenseFolding(*values)  # type: ignore[arg-type]
+        return DenseFolding(pe, simd, read_packing(given, label))  # type: ignore[arg-type]
 
 
 Foldings = dict[str, Folding | DenseFolding]
@@ -303,7 +305,15 @@ class _Wiring:
             rows // folding.pe * (columns // folding.simd), folding.simd, stage.step, self.registers
         )
         design = DenseDesign(
-            self._module(name), stage, stream.codes, after.codes, folding.pe, folding.simd, vectors, self.registers
+            self._module(name),
+            stage,
+            stream.codes,
+            after.codes,
+            folding.pe,
+            folding.simd,
+            vectors,
+            self.registers,
+            folding.packing,
         )
         self._put(stage, DenseNode(name, (stream,), (after,), design))
 

@@ -35,6 +35,7 @@ from hwgen.dataflow import (
     WidenNode,
 )
 from hwgen.explore.tables import KINDS, Table, cell_table, node_table, sharing_changes
+from hwgen.packing import Asked
 from hwgen.quantizer import IntArray
 from hwgen.schedule import Schedule
 from hwgen.sharing import alike
@@ -130,12 +131,12 @@ class Space:
         return {}
 
 
-def space(base: Design, flow: str = "xc7") -> Space:
-    """The space of a design."""
+def space(base: Design, flow: str = "xc7", asked: Asked = 1) -> Space:
+    """The space of a design; ``asked`` is how many products may share a DSP, ``AUTO`` whatever is best of each."""
     if isinstance(base, Schedule):
-        return Space(base, (cell_table("layer", base, flow),), flow)
+        return Space(base, (cell_table("layer", base, flow, asked=asked),), flow)
     nodes = [node for node in base.nodes if isinstance(node, CellNode | DenseNode)]
-    return Space(base, tuple(node_table(node, flow) for node in nodes), flow)
+    return Space(base, tuple(node_table(node, flow, asked) for node in nodes), flow)
 
 
 _ONE = np.ones(1, np.int64)
