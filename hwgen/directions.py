@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both directions of a layer as one cell, for hardware that works on their time steps in turns.
 
-Weights, biases and initial states stay those of each direction.  What is left are widths and step functions: those that
-differ get a channel for each direction, or for each unit of each direction, so that their constants are chosen by the
-direction as they are by the unit anyway.
+Weights, biases and initial states of both stand behind each other.  What is left are widths and step functions: those
+that differ get a channel for each direction, or for each unit of each direction, so that their constants are chosen by
+the direction as they are by the unit anyway.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Pair = tuple[StepFunction, StepFunction]
 
 
 def common_cell(forward: RecurrentCell, backward: RecurrentCell) -> IntegerCell:
-    """The cell of an engine that both directions share; its weights and biases are those of ``forward``.
+    """The cell of an engine that both directions share; of weights and biases it has 2 * H rows, forward ones first.
 
     Raises ConfigError where they differ in what no constant makes up for.
     """
@@ -86,7 +86,7 @@ def _span(one: Interval, other: Interval) -> Interval:
 
 
 def _gate(one: IntegerGate, other: IntegerGate, units: int) -> IntegerGate:
-    """The gate with ranges and step functions of both."""
+    """The gate with the rows of both, their ranges and step functions."""
     steps = [[certified.step for certified in gate.steps] for gate in (one, other)]
     if len(steps[0]) != len(steps[1]):
         # One of them was cheaper composed: so is the other then.
@@ -99,6 +99,9 @@ def _gate(one: IntegerGate, other: IntegerGate, units: int) -> IntegerGate:
     )
     return replace(
         one,
+        input_weights=np.vstack([one.input_weights, other.input_weights]),
+        hidden_weights=np.vstack([one.hidden_weights, other.hidden_weights]),
+        bias=np.concatenate([one.bias, other.bias]),
         weight=widest,
         input_sum=_span(one.input_sum, other.input_sum),
         total=_span(one.total, other.total),

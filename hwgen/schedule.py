@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from hwgen import packing
 from hwgen.devices import Device, device
 from hwgen.directions import DIRECTIONS
 from hwgen.errors import ConfigError, printable
-from hwgen.folding import Folding, check_folding, derive_folding, recurrence_depth
+from hwgen.folding import Folding, check_folding, common_type, derive_folding, recurrence_depth
 from hwgen.forms import Certified
 from hwgen.integer import IntegerCell, Interval
 from hwgen.integer_cells import RecurrentCell
-from hwgen.interleaving import MOST_CONTEXTS, interval
+from hwgen.interleaving import check_contexts, interval
 from hwgen.lowering import lower_cell
 from hwgen.network import Network
 from hwgen.quantizer import IntArray, IntegerType
@@ -35,7 +36,7 @@ OUTPUTS = ("sequence", "last_hidden", "last_cell")
 class FoldedProduct:
     """A matrix-vector product in hardware: rows x columns, PE x SIMD of them a cycle, weights as [pe, tile, lane].
 
-    ``sums`` is the exact range of its accumulators.
+    ``sums`` is the exact range of its accumulators; ``packing`` says how many products share a DSP.
     """
 
     name: str
@@ -46,6 +47,9 @@ class FoldedProduct:
     weight: IntegerType
     weights: IntArray
     sums: Interval
+    packing: int = 1
+    # How far apart products stand that share a DSP.
+    field_bits: int = 0
     # That of the memory of its weights.
     style: str = AUTO
     # Matrices that are multiplied in turns, the tiles of one behind those of the other.
@@ -323,7 +327,6 @@ def design_cell(
     With ``directions``, which take turns on it, ``cell`` is what they have in common.  Raises ConfigError if the
     folding does not fit the cell.
     """
-    cells = directions or (cell,)
     check_folding(cell, folding)
     gates, h = len(cell.rows), cell.hidden_size
     units = max(1, folding.hidden_pe // gates)
@@ -352,9 +355,18 @@ def design_cell(
         cell=cell,
         options=options,
         folding=folding,
-        input_product=_fold(cell, cells, "input", folding.input_pe, folding.input_simd, options),
-        hidden_product=_fold(cell, cells, "hidden", folding.hidden_pe, folding.hidden_simd, options),
-        bias=np.concatenate([np.stack([gate.bias for gate in one.rows], axis=1).reshape(-1) for one in cells]),
+        input_product=_fold(
+            cell, "input", folding.input_pe, folding.input_simd, folding.input_packing, options.style("input_weights")
+        ),
+        hidden_product=_fold(
+            cell,
+            "hidden",
+            folding.hidden_pe,
+            folding.hidden_simd,
+            folding.hidden_packing,
+            options.style("hidden_weights"),
+        ),
+        bias=np.stack([gate.bias for gate in cell.rows], axis=1).reshape(-1),
         units=units,
         inputs=tuple(inputs),
         outputs=tuple(ports[name] for name in OUTPUTS if name in options.outputs),
@@ -373,8 +385,7 @@ def _check_options(
     interleave: int,
 ) -> Options:
     layer = network.layer
-    if not 1 <= interleave <= MOST_CONTEXTS:
-        raise ConfigError(f"--interleave must be from 1 to {MOST_CONTEXTS} sequences, not {interleave}")
+    check_contexts(interleave)
     if not 1 <= clock_mhz <= 1000:
         raise ConfigError(f"--clock must be from 1 to 1000 MHz, not {clock_mhz:g}")
     if max_length is not None and not layer.reverse:
@@ -399,30 +410,21 @@ def _check_options(
     return Options(target, float(clock_mhz), streaming, max_length or DEFAULT_MAX_LENGTH, tuple(outputs), interleave)
 
 
-def _fold(
-    cell: RecurrentCell, cells: tuple[RecurrentCell, ...], name: str, pe: int, simd: int, options: Options
-) -> FoldedProduct:
-    """Weights of ``cells``, of which ``cell`` has the types and ranges of all.
+def _fold(cell: RecurrentCell, name: str, pe: int, simd: int, rows: int, style: str) -> FoldedProduct:
+    """Weights in the order of the hardware: rows unit by unit, the gates of a unit side by side.
 
-    They are in the order of the hardware: rows unit by unit, the gates of a unit side by side.
+    Those of both directions are behind each other.
     """
-    types = [gate.weight for gate in cell.rows]
-    widest = (
-        types[0]
-        if all(t == types[0] for t in types)
-        else IntegerType.holding(min(t.storage.lo for t in types), max(t.storage.hi for t in types))
-    )
+    matrices = [gate.input_weights if name == "input" else gate.hidden_weights for gate in cell.rows]
+    matrix = np.stack(matrices, axis=1).reshape(-1, matrices[0].shape[1])
+    widest = common_type([gate.weight for gate in cell.rows])
     ranges = [gate.input_sum if name == "input" else gate.total for gate in cell.rows]
     sums = Interval(min(r.lo for r in ranges), max(r.hi for r in ranges))
-    products = []
-    for one in cells:
-        matrices = [gate.input_weights if name == "input" else gate.hidden_weights for gate in one.rows]
-        matrix = np.stack(matrices, axis=1).reshape(-1, matrices[0].shape[1])
-        products.append(fold(name, matrix, pe, simd, widest, sums, options.style(f"{name}_weights")))
-    if len(products) == 1:
-        return products[0]
-    weights = np.concatenate([product.weights for product in products], axis=1)
-    return replace(products[0], weights=weights, sets=len(products))
+    product = packed(
+        fold(name, matrix, pe, simd, widest, sums, style), rows, cell.input if name == "input" else cell.hidden
+    )
+    sets = len(matrix) // (len(matrices) * cell.hidden_size)
+    return replace(product, rows=product.rows // sets, sets=sets)
 
 
 def fold(
@@ -431,7 +433,15 @@ def fold(
     """A matrix [rows, columns] of weights with PE x SIMD of them a cycle, which divide its rows and columns."""
     rows, columns = matrix.shape
     weights = matrix.reshape(rows // pe, pe, columns // simd, simd).transpose(1, 0, 2, 3).reshape(pe, -1, simd)
-    return FoldedProduct(name, rows, columns, pe, simd, weight, weights, sums, style)
+    return FoldedProduct(name, rows, columns, pe, simd, weight, weights, sums, style=style)
+
+
+def packed(product: FoldedProduct, rows: int, codes: IntegerType) -> FoldedProduct:
+    """A product of which so many rows share a DSP, or of digits in LUTs if none do; 1 is what it is without."""
+    if rows == 1:
+        return product
+    bits = packing.field_bits(product.weights, packing.stored_bits(product.weight), codes)
+    return replace(product, packing=rows, field_bits=bits)
 
 
 def input_cycles(product: FoldedProduct, hidden_pe: int) -> int:

@@ -39,6 +39,7 @@ LAYERS = (
     ("calibration",),
     ("devices",),
     ("interleaving",),
+    ("packing",),
     ("folding",),
     ("storage",),
     ("schedule",),
