@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from hwgen import packing
 from hwgen.errors import ConfigError
-from hwgen.folding import divisors
+from hwgen.folding import PACKING, divisors
 from hwgen.integer_network import DenseStage, StepStage
 from hwgen.mapping import Memory, code_bits, memory, styled, weight_memory
+from hwgen.packing import check_packing
 from hwgen.quantizer import IntegerType
 from hwgen.registers import Registers, latency, tree_stages
-from hwgen.schedule import FoldedProduct, fold, signed
+from hwgen.schedule import FoldedProduct, fold, packed, signed
 from hwgen.storage import AUTO
 
 
@@ -46,6 +48,7 @@ class DenseDesign:
     simd: int
     vectors: int
     registers: Registers
+    packing: int = 1
     # Styles of memories that the user chose, by name.
     memory: tuple[tuple[str, str], ...] = ()
 
@@ -53,6 +56,8 @@ class DenseDesign:
         rows, columns = self.stage.weights.shape
         _check_divides(self.name, "pe", self.pe, rows, "outputs")
         _check_divides(self.name, "simd", self.simd, columns, "inputs")
+        if self.packing != 1:
+            check_packing(f"{self.name}: {PACKING}", self.packing, self.legal_packings)
         if self.vectors < 1:
             raise ConfigError(f"{self.name}: vectors must be at least 1, not {self.vectors}")
         least, greatest = self.reach
@@ -70,7 +75,14 @@ class DenseDesign:
     def product(self) -> FoldedProduct:
         """Weights in the order of the hardware: [pe, tile, lane]."""
         stage = self.stage
-        return fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total, self.style("weights"))
+        product = fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total, self.style("weights"))
+        return packed(product, self.packing, self.source)
+
+    @property
+    def legal_packings(self) -> tuple[int, ...]:
+        """How many products may share a DSP."""
+        weights = self.stage.weights
+        return packing.legal(weights, self.stage.weight, self.source, self.pe, weights.size // (self.pe * self.simd))
 
     @property
     def sum_bits(self) -> int:

@@ -38,6 +38,7 @@ LAYERS = (
     ("calibration",),
     ("devices",),
     ("interleaving",),
+    ("packing",),
     ("folding",),
     ("storage",),
     ("schedule",),

@@ -126,6 +126,8 @@ ROWS = (
         {"bram": (-1, 1), "lut": (1, -1)},
         base=BASE | {"memory": {"hidden_weights": "block"}},
     ),
+    # Two products of 8 bits share a DSP; the adder behind it is taken.  Or there are only sums of digits in LUTs.
+    Row("products_per_dsp", {"products_per_dsp": 0}, {"products_per_dsp": 2}, (0, 0), {"dsp": (-1, -1), "lut": (1, 1)}),
     Row("streaming", {"streaming": False}, {"streaming": True}, (0, 1), long=True),
     Row(
         "max_length",
