@@ -195,7 +195,7 @@ def test_where_a_step_waits_for_its_state_the_other_direction_takes_no_time() ->
         more = [(last - first) / 10 for first, last in lasts]
         beats = 4 // folds[1] + 16 // engine_of(shared).units
         assert more[0] == period(shared) + beats
-        assert more[1] == period(alone) + beats
+        assert period(alone) < more[1] <= period(alone) + beats
         if tiles == 1:
             assert period(shared) == period(alone) == loop
         else:
