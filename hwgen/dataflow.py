@@ -35,6 +35,8 @@ class Stream:
     lanes: int
     beats: int
     per_step: bool
+    # Bits of TID, where sequences are interleaved.
+    id_bits: int = 0
 
     @property
     def width(self) -> int:
@@ -187,6 +189,32 @@ class ConcatNode(Node):
 
 
 @dataclass(frozen=True)
+class TurnsNode(Node):
+    """The steps of each sequence in both directions, in turns: twice as many vectors as come in."""
+
+    max_length: int
+
+
+@dataclass(frozen=True)
+class ReverseNode(Node):
+    """The steps of each sequence from the last to the first."""
+
+    max_length: int
+
+
+@dataclass(frozen=True)
+class SplitNode(Node):
+    """The vectors of both directions, which take turns, to a stream for each."""
+
+
+@dataclass(frozen=True)
+class KeepNode(Node):
+    """Of the vectors of both directions, which take turns, those of one: ``turn`` 0 is the forward one."""
+
+    turn: int
+
+
+@dataclass(frozen=True)
 class SelectNode(Node):
     """One vector of each sequence: the one with the stage's index from the first, or from the last (-1, -2, ...)."""
 
@@ -238,7 +266,8 @@ class Dataflow:
     @property
     def cells(self) -> tuple[RecurrentCell, ...]:
         """The cells of its recurrent layers."""
-        return tuple(node.design.cell for node in self.nodes if isinstance(node, CellNode))
+        found = (node.design.directions or (node.design.cell,) for node in self.nodes if isinstance(node, CellNode))
+        return tuple(cell for cells in found for cell in cells)
 
     @property
     def products(self) -> tuple[FoldedProduct, ...]:
@@ -286,7 +315,9 @@ class Dataflow:
         return {
             "target": asdict(self.options.target),
             "clock_mhz": self.options.clock_mhz,
+            **({"interleave": self.options.interleave} if self.options.interleave > 1 else {}),
             "max_length": self.options.max_length,
+            **({"share_engine": self.options.share_engine} if self.options.share_engine else {}),
             "folding": self.foldings(),
             "cycles": {
                 "step_estimate": self.step_cycles,
@@ -344,9 +375,9 @@ def integer_json(design: Design) -> str:
     stages: list[dict[str, Any]] = []
     for node in design.nodes:
         if isinstance(node, CellNode):
-            cell = node.design.cell
-            kind = "cell" if isinstance(cell, IntegerCell) else "gru" if isinstance(cell, IntegerGru) else "rnn"
-            stages.append({"node": node.name, "kind": kind, **json.loads(integer.to_json(cell))})
+            for cell in node.design.directions or (node.design.cell,):
+                kind = "cell" if isinstance(cell, IntegerCell) else "gru" if isinstance(cell, IntegerGru) else "rnn"
+                stages.append({"node": node.name, "kind": kind, **json.loads(integer.to_json(cell))})
         elif isinstance(node, DenseNode):
             stage = node.stage
             total = [stage.total.lo, stage.total.hi]

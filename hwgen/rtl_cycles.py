@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hwgen import stream_cycles
-from hwgen.cell_cycles import Loop, cell_processes
+from hwgen.cell_cycles import Loop, cell_processes, reverse
 from hwgen.dataflow import (
     ArgmaxNode,
     BufferNode,
@@ -19,10 +19,14 @@ from hwgen.dataflow import (
     DenseNode,
     Design,
     ForkNode,
+    KeepNode,
     MapNode,
     NarrowNode,
     Node,
+    ReverseNode,
     SelectNode,
+    SplitNode,
+    TurnsNode,
     WidenNode,
 )
 from hwgen.events import Channel, Process, Series, run
@@ -71,17 +75,18 @@ def simulate(design: Design, lengths: Sequence[int], registers: Registers | None
     """Run sequences of so many steps back to back, with no stalls at the edges, until nothing moves any more."""
     registers = registers or registers_for(design.options.clock_mhz)
     loops: dict[str, Loop] = {}
+    order = Order(tuple(lengths), design.options.interleave)
     if isinstance(design, Schedule):
         channels: dict[str, Channel] = {}
         loops[""] = Loop(timeline(design, registers))
         edges = {port.name: Channel() for port in (*design.inputs, *design.outputs)}
-        order = Order(tuple(lengths), design.options.interleave)
         owners = dict.fromkeys(cell_processes(loops[""], edges, order), design.cell.name)
     else:
         channels = {stream.name: Channel() for stream in design.streams}
         edges = {edge.port.name: channels[edge.stream.name] for edge in (*design.input_edges, *design.output_edges)}
-        owners = {process: node.name for node in design.nodes for process in _node(node, channels, registers, loops)}
-        order = Order(tuple(lengths))
+        owners = {
+            process: node.name for node in design.nodes for process in _node(node, channels, registers, loops, order)
+        }
     owners |= {_source(edges[port.name], port, order): port.name for port in design.inputs}
     owners |= {_sink(edges[port.name]): port.name for port in design.outputs}
     run(owners)
@@ -108,8 +113,8 @@ def period(design: Design) -> int:
     """Cycles from one time step to the next: of several nodes those of the slowest, of sequences in turns of all."""
     if isinstance(design, Schedule):
         times = timeline(design)
-        loop = interval(times.tiles, times.period, design.options.interleave)
-        return max(loop, design.input_product.cycles, times.refill)
+        loop = interval(times.tiles, times.period, design.contexts)
+        return design.turns * max(loop, design.input_product.cycles, times.refill)
     return max(period(node.design) if isinstance(node, CellNode) else node.cycles for node in design.nodes)
 
 
@@ -132,7 +137,7 @@ def _sink(channel: Channel) -> Process:
 
 
 def _node(
-    node: Node, channels: Mapping[str, Channel], registers: Registers, loops: dict[str, Loop]
+    node: Node, channels: Mapping[str, Channel], registers: Registers, loops: dict[str, Loop], order: Order
 ) -> Iterator[Process]:
     inputs = [channels[stream.name] for stream in node.inputs]
     outputs = [channels[stream.name] for stream in node.outputs]
@@ -140,7 +145,7 @@ def _node(
         ports = (*node.design.inputs, *node.design.outputs)
         edges = {port.name: channel for port, channel in zip(ports, (*inputs, *outputs), strict=True)}
         loops[node.name] = Loop(timeline(node.design, registers))
-        yield from cell_processes(loops[node.name], edges)
+        yield from cell_processes(loops[node.name], edges, order if node.design.options.interleave > 1 else None)
     elif isinstance(node, DenseNode):
         yield from _dense(node, inputs[0], outputs[0])
     elif isinstance(node, MapNode):
@@ -155,6 +160,12 @@ def _node(
         issues, written = Series(), Series()
         yield stream_cycles.buffer_writer(node.depth, inputs[0], issues, written)
         yield stream_cycles.buffer_reader(inputs[0], outputs[0], issues, written)
+    elif isinstance(node, TurnsNode | ReverseNode):
+        yield from reverse(inputs[0], outputs[0], node.inputs[0].beats if isinstance(node, TurnsNode) else 0)
+    elif isinstance(node, KeepNode):
+        yield stream_cycles.keep(node.inputs[0].beats, node.turn, inputs[0], outputs[0])
+    elif isinstance(node, SplitNode):
+        yield stream_cycles.split(node.outputs[0].beats, inputs[0], outputs)
     elif isinstance(node, ConcatNode):
         yield stream_cycles.concat([stream.beats for stream in node.inputs], inputs, outputs[0])
     elif isinstance(node, SelectNode):

@@ -12,12 +12,13 @@ import numpy as np
 
 from hwgen import packing
 from hwgen.devices import Device, device
+from hwgen.directions import DIRECTIONS
 from hwgen.errors import ConfigError, printable
 from hwgen.folding import Folding, check_folding, common_type, derive_folding, recurrence_depth
 from hwgen.forms import Certified
 from hwgen.integer import IntegerCell, Interval
 from hwgen.integer_cells import RecurrentCell
-from hwgen.interleaving import MOST_CONTEXTS, interval
+from hwgen.interleaving import check_contexts, interval
 from hwgen.lowering import lower_cell
 from hwgen.network import Network
 from hwgen.quantizer import IntArray, IntegerType
@@ -51,6 +52,8 @@ class FoldedProduct:
     field_bits: int = 0
     # That of the memory of its weights.
     style: str = AUTO
+    # Matrices that are multiplied in turns, the tiles of one behind those of the other.
+    sets: int = 1
 
     @property
     def folds(self) -> int:
@@ -68,9 +71,14 @@ class FoldedProduct:
         return self.folds * self.column_tiles
 
     @property
+    def tiles(self) -> int:
+        """Tiles of all matrices."""
+        return self.sets * self.cycles
+
+    @property
     def memory_bits(self) -> int:
         """Bits of weight memory."""
-        return self.rows * self.columns * self.weight.bits
+        return self.sets * self.rows * self.columns * self.weight.bits
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,8 @@ class Options:
     outputs: tuple[str, ...]
     # Sequences that are worked on in turns, each with a state of its own.
     interleave: int = 1
+    # What works in turns on one engine: "directions", or nothing.
+    share_engine: str = ""
     # Styles of memories that the user chose, by name, and time steps that the input product may be ahead.
     memory: tuple[tuple[str, str], ...] = ()
     look_ahead: int | None = None
@@ -163,6 +173,8 @@ class Schedule:
     outputs: tuple[Port, ...]
     # Its name in hardware where it is a part of a larger design.
     module: str = ""
+    # The cells of both directions where they take turns, forward first; ``cell`` then has what they have in common.
+    directions: tuple[RecurrentCell, RecurrentCell] | None = None
 
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Every step function with its place."""
@@ -180,6 +192,21 @@ class Schedule:
         return (self.cell,)
 
     @property
+    def contexts(self) -> int:
+        """States that it works on in turns: those of interleaved sequences, or of both directions."""
+        return DIRECTIONS if self.directions else self.options.interleave
+
+    @property
+    def context_bits(self) -> int:
+        """Bits of the number of a context."""
+        return (self.contexts - 1).bit_length()
+
+    @property
+    def turns(self) -> int:
+        """Vectors that it works on for each time step of its input: one for each direction."""
+        return DIRECTIONS if self.directions else 1
+
+    @property
     def products(self) -> tuple[FoldedProduct, ...]:
         """Its matrix-vector products."""
         return self.input_product, self.hidden_product
@@ -195,7 +222,7 @@ class Schedule:
         tiles, ahead = self.hidden_product.cycles, self.options.look_ahead
         # With little look-ahead both products wait for each other.
         refill = 0 if ahead is None else -(-(self.input_product.cycles + tiles + _LATENCIES) // ahead)
-        return max(interval(tiles, tiles + self.depth, self.options.interleave), self.input_cycles, refill)
+        return self.turns * max(interval(tiles, tiles + self.depth, self.contexts), self.input_cycles, refill)
 
     @property
     def input_cycles(self) -> int:
@@ -287,11 +314,18 @@ def schedule(
 
 
 def design_cell(
-    network: Network, cell: RecurrentCell, options: Options, folding: Folding, module: str = "", packed: bool = False
+    network: Network,
+    cell: RecurrentCell,
+    options: Options,
+    folding: Folding,
+    module: str = "",
+    packed: bool = False,
+    directions: tuple[RecurrentCell, RecurrentCell] | None = None,
 ) -> Schedule:
     """The hardware of one cell: a whole design, or the ``module`` of a larger one, between which codes are packed.
 
-    Raises ConfigError if the folding does not fit the cell.
+    With ``directions``, which take turns on it, ``cell`` is what they have in common.  Raises ConfigError if the
+    folding does not fit the cell.
     """
     check_folding(cell, folding)
     gates, h = len(cell.rows), cell.hidden_size
@@ -337,6 +371,7 @@ def design_cell(
         inputs=tuple(inputs),
         outputs=tuple(ports[name] for name in OUTPUTS if name in options.outputs),
         module=module,
+        directions=directions,
     )
 
 
@@ -350,8 +385,7 @@ def _check_options(
     interleave: int,
 ) -> Options:
     layer = network.layer
-    if not 1 <= interleave <= MOST_CONTEXTS:
-        raise ConfigError(f"--interleave must be from 1 to {MOST_CONTEXTS} sequences, not {interleave}")
+    check_contexts(interleave)
     if not 1 <= clock_mhz <= 1000:
         raise ConfigError(f"--clock must be from 1 to 1000 MHz, not {clock_mhz:g}")
     if max_length is not None and not layer.reverse:
@@ -377,15 +411,20 @@ def _check_options(
 
 
 def _fold(cell: RecurrentCell, name: str, pe: int, simd: int, rows: int, style: str) -> FoldedProduct:
-    """Weights in the order of the hardware: rows unit by unit, the gates of a unit side by side."""
+    """Weights in the order of the hardware: rows unit by unit, the gates of a unit side by side.
+
+    Those of both directions are behind each other.
+    """
     matrices = [gate.input_weights if name == "input" else gate.hidden_weights for gate in cell.rows]
     matrix = np.stack(matrices, axis=1).reshape(-1, matrices[0].shape[1])
     widest = common_type([gate.weight for gate in cell.rows])
     ranges = [gate.input_sum if name == "input" else gate.total for gate in cell.rows]
     sums = Interval(min(r.lo for r in ranges), max(r.hi for r in ranges))
-    return packed(
+    product = packed(
         fold(name, matrix, pe, simd, widest, sums, style), rows, cell.input if name == "input" else cell.hidden
     )
+    sets = len(matrix) // (len(matrices) * cell.hidden_size)
+    return replace(product, rows=product.rows // sets, sets=sets)
 
 
 def fold(

@@ -190,6 +190,7 @@ def test_the_best_of_every_product_is_found() -> None:
     # As fast, on fewer LUTs for DSPs: what suits the part.
     goal: dict[str, Any] = {"target": "xc7z010", "steps_per_second": 3e6}
     one, best = (hwgen.schedule(model, products_per_dsp=asked, **goal) for asked in (1, "auto"))
+    assert isinstance(best, Schedule)
     assert any("products_per_dsp" in product for product in best.folding.to_dict().values())
     before, after = cost.predict(one).whole, cost.predict(best).whole
     limits = {"lut": 17_600, "ff": 35_200, "dsp": 80, "bram": 60}
