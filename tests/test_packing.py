@@ -13,7 +13,7 @@ from recurrent_networks import dense, network, rnn
 
 import hwgen
 from hwgen import cost, mapping, packing
-from hwgen.backends import rtl
+from hwgen.backends import hls, rtl
 from hwgen.dataflow import Dataflow
 from hwgen.errors import ConfigError
 from hwgen.explore.space import space
@@ -127,6 +127,10 @@ def test_a_project_remembers(tmp_path: Path) -> None:
     again = open_project(project.path).design
     assert isinstance(again, Schedule)
     assert [product.packing for product in again.products] == [2, 2]
+
+
+def test_hls_leaves_products_to_the_compiler() -> None:
+    assert hls.generate(layer(products_per_dsp=2), "") == hls.generate(layer(), "")
 
 
 def refused(product: dict[str, int], name: str = "default") -> str:
