@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm
 
@@ -29,6 +29,14 @@ class Registers:
     table: int = 1
     levels: int = 2
     elementwise: int = 1
+
+    def of_one_tile(self) -> Registers:
+        """Those of a recurrence whose product takes one tile: only what its clock needs is in the loop.
+
+        Nothing chooses among columns of h, so their registers are the operands of the product; and the sum of two
+        codes reaches the table behind it in the same cycle.  A fast clock needs them all.
+        """
+        return self if self.adders == 1 else replace(self, operand=0, clamp=0)
 
 
 SLOW = Registers(weight=1, sums=1, adders=4, clamp=0, levels=4)

@@ -402,8 +402,10 @@ class GruTimeline(Timeline):
 
 def timeline(design: Schedule, registers: Registers | None = None) -> Timeline:
     """The timeline of a design, with the register stages that its clock asks for."""
-    cell = design.cell
+    cell, registers = design.cell, registers or registers_for(design.options.clock_mhz)
+    if design.hidden_product.cycles == 1:
+        registers = registers.of_one_tile()
     kind = (
         RnnTimeline if isinstance(cell, IntegerRnn) else GruTimeline if isinstance(cell, IntegerGru) else LstmTimeline
     )
-    return kind(design, registers or registers_for(design.options.clock_mhz))
+    return kind(design, registers)
