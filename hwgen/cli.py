@@ -167,6 +167,13 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
     help="Sequences that take turns, by TID.",
 )
 @click.option(
+    "--constant-products",
+    default="multiply",
+    show_default=True,
+    metavar="HOW",
+    help="Products of one cycle: multiply, shift-add, or da4ml (adders that da4ml finds).",
+)
+@click.option(
     "--max-length",
     type=int,
     metavar="T",
@@ -199,6 +206,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
             fit=options["fit"],
             streaming=options["streaming"],
             interleave=options["interleave"],
+            constant_products=options["constant_products"],
             max_length=options["max_length"],
             outputs=tuple(outputs.split(",")) if outputs else None,
         )

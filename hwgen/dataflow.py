@@ -21,7 +21,7 @@ from hwgen.integer_cells import IntegerGru, RecurrentCell
 from hwgen.integer_network import ArgmaxStage, DenseStage, IntegerNetwork, SelectStage, StepStage
 from hwgen.network import Network
 from hwgen.quantizer import IntegerType
-from hwgen.schedule import FoldedProduct, Options, Port, Schedule, signed
+from hwgen.schedule import FoldedProduct, Options, Port, Schedule, constant_products, signed
 
 
 @dataclass(frozen=True)
@@ -313,6 +313,8 @@ def _node(node: Node) -> dict[str, Any]:
         entry["depth"] = node.depth
     if isinstance(node, CellNode):
         entry["schedule"] = node.design.to_dict()
+    if isinstance(node, DenseNode):
+        entry |= constant_products([node.product])
     return entry
 
 

@@ -14,8 +14,8 @@ from hwgen.folding import divisors
 from hwgen.integer_network import DenseStage, StepStage
 from hwgen.mapping import Memory, code_bits, memory, weight_memory
 from hwgen.quantizer import IntegerType
-from hwgen.registers import Registers, latency, tree_stages
-from hwgen.schedule import FoldedProduct, fold, signed
+from hwgen.registers import Registers, latency, product_latency, product_stages
+from hwgen.schedule import FoldedProduct, fold, signed, with_graph
 
 
 def _check_divides(name: str, option: str, value: int, whole: int, what: str) -> None:
@@ -45,6 +45,8 @@ class DenseDesign:
     simd: int
     vectors: int
     registers: Registers
+    # How it is built if it takes one cycle.
+    constant_products: str = "multiply"
 
     def __post_init__(self) -> None:
         rows, columns = self.stage.weights.shape
@@ -67,7 +69,8 @@ class DenseDesign:
     def product(self) -> FoldedProduct:
         """Weights in the order of the hardware: [pe, tile, lane]."""
         stage = self.stage
-        return fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total)
+        folded = fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total)
+        return with_graph(folded, self.source, self.constant_products)
 
     @property
     def sum_bits(self) -> int:
@@ -77,12 +80,12 @@ class DenseDesign:
     @property
     def tree(self) -> int:
         """Registers in the adder trees."""
-        return tree_stages(self.simd, self.registers)
+        return product_stages(self.product, self.registers)[1]
 
     @property
     def product_latency(self) -> int:
         """Cycles from a tile to its sums."""
-        return self.registers.weight + self.registers.product + self.tree + 1
+        return product_latency(self.product, self.registers)
 
     @property
     def step_latency(self) -> int:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from hwgen import schedule as single
+from hwgen.adders import check_constant_products
 from hwgen.dataflow import Design
 from hwgen.devices import device
 from hwgen.errors import ConfigError, listing, printable
@@ -35,18 +36,22 @@ def schedule(
     max_length: int | None = None,
     outputs: tuple[str, ...] | None = None,
     interleave: int = 1,
+    constant_products: str = "multiply",
 ) -> Design:
     """Fold a network for a device.
 
     ``folding`` fixes PE and SIMD, as ``to_dict`` of a design has them; otherwise a small balanced design is taken.
     ``outputs`` are sequence, last_hidden and last_cell of a network that is one LSTM layer, or names of outputs of any
-    other.  ``interleave`` sequences share one LSTM layer, each on its own TID.  Raises ConfigError where the options
-    cannot be met, UnsupportedError for what has no hardware.
+    other.  ``interleave`` sequences share one LSTM layer, each on its own TID.  ``constant_products`` says what
+    products that take one cycle are built of: multiply, shift-add or da4ml.  Raises ConfigError where the options
+    cannot be met, UnsupportedError for what has no hardware, ToolError without da4ml.
     """
     if network.is_single_lstm:
         if isinstance(folding, Mapping):
             folding = Folding.from_dict(folding)
-        return single.schedule(network, target, clock_mhz, folding, streaming, max_length, outputs, interleave)
+        return single.schedule(
+            network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, constant_products
+        )
     if folding is not None and not isinstance(folding, Mapping):
         raise ConfigError("--folding: a model of several layers takes a folding for each of its nodes by name")
     if streaming:
@@ -58,6 +63,7 @@ def schedule(
     everything, wires = _spread_selections(network, integer)
     stages, aliases = _needed(everything, [wire.name for output in shown for wire in output.wires])
     options = Options(device(target), _clock(clock_mhz), False, _max_length(max_length), tuple(o.name for o in shown))
+    options = replace(options, constant_products=check_constant_products(constant_products))
     design = hold_paths(
         wire_up(network, integer, stages, wires, aliases, shown, options, _derive(stages), folding or {})
     )

@@ -104,6 +104,7 @@ def render(design: Design, backends: tuple[str, ...]) -> dict[str, bytes]:
             "clock_mhz": options.clock_mhz,
             "streaming": options.streaming,
             "interleave": options.interleave,
+            **({} if options.constant_products == "multiply" else {"constant_products": options.constant_products}),
             "max_length": vectors.longest_length(design),
             "outputs": list(options.outputs),
             "folding": _folding(design),
@@ -157,6 +158,7 @@ def open_project(path: str | Path) -> Project:
             folding=options["folding"],
             streaming=options["streaming"],
             interleave=options["interleave"],
+            constant_products=options.get("constant_products", "multiply"),
             max_length=options["max_length"],
             outputs=tuple(options["outputs"]),
         )

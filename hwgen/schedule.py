@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from hwgen.adders import AdderGraph, adder_graph, check_constant_products
 from hwgen.devices import Device, device
 from hwgen.errors import ConfigError, printable
 from hwgen.folding import Folding, check_folding, derive_folding, recurrence_depth
@@ -31,7 +32,8 @@ OUTPUTS = ("sequence", "last_hidden", "last_cell")
 class FoldedProduct:
     """A matrix-vector product in hardware: rows x columns, PE x SIMD of them a cycle, weights as [pe, tile, lane].
 
-    ``sums`` is the exact range of its accumulators.
+    ``sums`` is the exact range of its accumulators.  One that takes a single cycle may be a ``graph`` of adders in the
+    place of multiplications.
     """
 
     name: str
@@ -42,6 +44,7 @@ class FoldedProduct:
     weight: IntegerType
     weights: IntArray
     sums: Interval
+    graph: AdderGraph | None = None
 
     @property
     def folds(self) -> int:
@@ -59,9 +62,14 @@ class FoldedProduct:
         return self.folds * self.column_tiles
 
     @property
+    def multipliers(self) -> int:
+        """Multiplications of one cycle."""
+        return 0 if self.graph else self.pe * self.simd
+
+    @property
     def memory_bits(self) -> int:
         """Bits of weight memory."""
-        return self.rows * self.columns * self.weight.bits
+        return 0 if self.graph else self.rows * self.columns * self.weight.bits
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,8 @@ class Options:
     outputs: tuple[str, ...]
     # Sequences that are worked on in turns, each with a state of its own.
     interleave: int = 1
+    # How products are built that take one cycle, so that their weights are constants.
+    constant_products: str = "multiply"
 
 
 @dataclass(frozen=True)
@@ -208,7 +218,7 @@ class Schedule:
                 "step_estimate": self.step_cycles,
                 "steps_per_second_estimate": round(self.steps_per_second, 1),
             },
-            "multipliers": {product.name: product.pe * product.simd for product in self.products},
+            "multipliers": {product.name: product.multipliers for product in self.products},
             "memories": [
                 {
                     "name": f"{product.name}_weights",
@@ -218,6 +228,7 @@ class Schedule:
                     "bits": product.memory_bits,
                 }
                 for product in self.products
+                if product.graph is None
             ],
             "widths": {
                 "input_sum": signed(self.input_product.sums).bits,
@@ -229,7 +240,7 @@ class Schedule:
                 {"name": name, "form": certified.form.kind, "channels": certified.step.channels}
                 for name, certified in self.cell.steps()
             ],
-        }
+        } | constant_products(self.products)
 
 
 def signed(interval: Interval) -> IntegerType:
@@ -246,14 +257,17 @@ def schedule(
     max_length: int | None = None,
     outputs: tuple[str, ...] | None = None,
     interleave: int = 1,
+    constant_products: str = "multiply",
 ) -> Schedule:
     """Fold a network for a device.
 
     ``folding`` fixes PE and SIMD; otherwise a small balanced design is taken.  ``interleave`` sequences share it, each
-    on its own TID.  Raises ConfigError where the options cannot be met.
+    on its own TID.  ``constant_products`` says what products that take one cycle are built of.  Raises ConfigError
+    where the options cannot be met.
     """
     cell = lower_cell(network.layer)
     options = _check_options(network, device(target), clock_mhz, streaming, max_length, outputs, interleave)
+    options = replace(options, constant_products=check_constant_products(constant_products))
     return design_cell(network, cell, options, folding or derive_folding(cell, None, interleave))
 
 
@@ -292,8 +306,8 @@ def design_cell(
         cell=cell,
         options=options,
         folding=folding,
-        input_product=_fold(cell, "input", folding.input_pe, folding.input_simd),
-        hidden_product=_fold(cell, "hidden", folding.hidden_pe, folding.hidden_simd),
+        input_product=_fold(cell, "input", folding.input_pe, folding.input_simd, options),
+        hidden_product=_fold(cell, "hidden", folding.hidden_pe, folding.hidden_simd, options),
         bias=np.stack([gate.bias for gate in cell.rows], axis=1).reshape(-1),
         units=units,
         inputs=tuple(inputs),
@@ -338,7 +352,7 @@ def _check_options(
     return Options(target, float(clock_mhz), streaming, max_length or DEFAULT_MAX_LENGTH, tuple(outputs), interleave)
 
 
-def _fold(cell: RecurrentCell, name: str, pe: int, simd: int) -> FoldedProduct:
+def _fold(cell: RecurrentCell, name: str, pe: int, simd: int, options: Options) -> FoldedProduct:
     """Weights in the order of the hardware: rows unit by unit, the gates of a unit side by side."""
     matrices = [gate.input_weights if name == "input" else gate.hidden_weights for gate in cell.rows]
     matrix = np.stack(matrices, axis=1).reshape(-1, matrices[0].shape[1])
@@ -350,7 +364,8 @@ def _fold(cell: RecurrentCell, name: str, pe: int, simd: int) -> FoldedProduct:
     )
     ranges = [gate.input_sum if name == "input" else gate.total for gate in cell.rows]
     sums = Interval(min(r.lo for r in ranges), max(r.hi for r in ranges))
-    return fold(name, matrix, pe, simd, widest, sums)
+    folded = fold(name, matrix, pe, simd, widest, sums)
+    return with_graph(folded, cell.input if name == "input" else cell.hidden, options.constant_products)
 
 
 def fold(name: str, matrix: IntArray, pe: int, simd: int, weight: IntegerType, sums: Interval) -> FoldedProduct:
@@ -358,6 +373,28 @@ def fold(name: str, matrix: IntArray, pe: int, simd: int, weight: IntegerType, s
     rows, columns = matrix.shape
     weights = matrix.reshape(rows // pe, pe, columns // simd, simd).transpose(1, 0, 2, 3).reshape(pe, -1, simd)
     return FoldedProduct(name, rows, columns, pe, simd, weight, weights, sums)
+
+
+def with_graph(product: FoldedProduct, codes: IntegerType, maker: str) -> FoldedProduct:
+    """The product of codes as a graph of adders, if it takes one cycle and that is how such products are built."""
+    if product.cycles > 1 or maker == "multiply":
+        return product
+    stored = codes.storage
+    return replace(product, graph=adder_graph(product.weights[:, 0], stored.lo, stored.hi, maker))
+
+
+def constant_products(products: Iterable[FoldedProduct]) -> dict[str, Any]:
+    """What schedule.json says of products that are graphs of adders; nothing if none is."""
+    found = {
+        product.name: {
+            "found_by": product.graph.maker,
+            "adders": len(product.graph.adders),
+            "levels": product.graph.depth + 1,
+        }
+        for product in products
+        if product.graph is not None
+    }
+    return {"constant_products": found} if found else {}
 
 
 def input_cycles(product: FoldedProduct, hidden_pe: int) -> int:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwgen import mapping
+from hwgen.adders import Pipeline
 from hwgen.arrays import Value, choose
 from hwgen.backends.rtl import taps
 from hwgen.backends.sv import index_bits
 from hwgen.counting import Count, Unit, dsp_slices, rom_luts
 from hwgen.mapping import Memory, code_bits, varying_columns
 from hwgen.quantizer import IntArray
-from hwgen.registers import Registers, product_latency, tree_stages
+from hwgen.registers import Registers, product_latency, product_stages
 from hwgen.rtl_timing import GruTimeline, LstmTimeline, Timeline
 from hwgen.schedule import FoldedProduct
 from hwgen.structure_steps import elementwise
@@ -135,6 +136,14 @@ def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, sta
     return dsp
 
 
+def _graph(count: Count, pipeline: Pipeline) -> None:
+    """A product by shifts and additions: a LUT for each bit of a carry chain, registers within and for the sums."""
+    count.lut["constant adder"] += pipeline.adder_bits
+    count.ff["constant adder"] += pipeline.register_bits
+    count.ff["accumulator"] += len(pipeline.graph.rows) * pipeline.sum_bits
+    count.flag(pipeline.stages + 1)
+
+
 def _set_bits(product: FoldedProduct, weight: int) -> int:
     """Bits that any weight of a multiplier has set, beyond the first, of all multipliers: an adder for each."""
     found = np.bitwise_or.reduce(product.weights & ((1 << weight) - 1), axis=1)
@@ -175,8 +184,16 @@ def streamed_product(
 
     With weights from ``outside`` it is hwgen_tile_product.
     """
-    tree, latency = tree_stages(product.simd, registers), product_latency(product.simd, registers)
-    dsp = _matvec(count, product, codes, sums, registers.product, tree)
+    (multiplied, tree), latency = product_stages(product, registers), product_latency(product, registers)
+    if product.graph is not None:
+        # With hwgen_vector_control.
+        _graph(count, Pipeline(product.graph, sums, tree))
+        count.counter(product.cycles)
+        count.ff["operand"] += product.simd * codes
+        count.delay(1, latency)
+        count.flag(1)
+        return
+    dsp = _matvec(count, product, codes, sums, multiplied, tree)
     if outside is None:
         _weights(count, product, registers.weight, dsp)
     elif len(outside) > 1 and product.pe == 1:
@@ -237,8 +254,11 @@ def _hidden_product(times: Timeline, flow: str) -> Unit:
     count = Count("hidden product", flow)
     design = times.design
     product, codes = design.hidden_product, code_bits(design.cell.hidden)
-    stages = times.registers.product
-    dsp = _matvec(count, product, codes, mapping.total_bits(design), stages, times.hidden_tree)
+    if product.graph is not None:
+        _graph(count, Pipeline(product.graph, mapping.total_bits(design), times.hidden_tree))
+        count.ff["operand"] += product.simd * codes * times.registers.operand
+        return count.unit()
+    dsp = _matvec(count, product, codes, mapping.total_bits(design), times.multiplied, times.hidden_tree)
     _weights(count, product, times.registers.weight, dsp)
     count.ff["absorbed" if dsp else "operand"] += product.simd * codes * times.registers.operand
     return count.unit()

@@ -295,12 +295,18 @@ class _Wiring:
                 )
         stream = self._take(stage.source, folding.simd, held=self._meanwhile.holds(stage))
         after = self._stream(f"{name}_y", stage.wire, folding.pe)
-        vectors = dense_vectors(
-            rows // folding.pe * (columns // folding.simd), folding.simd, stage.step, self.registers
-        )
         design = DenseDesign(
-            self._module(name), stage, stream.codes, after.codes, folding.pe, folding.simd, vectors, self.registers
+            self._module(name),
+            stage,
+            stream.codes,
+            after.codes,
+            folding.pe,
+            folding.simd,
+            1,
+            self.registers,
+            self.options.constant_products,
         )
+        design = replace(design, vectors=dense_vectors(design.product, stage.step, self.registers))
         self._put(stage, DenseNode(name, (stream,), (after,), design))
 
     def _map(self, stage: StepStage) -> None:

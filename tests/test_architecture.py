@@ -38,6 +38,7 @@ LAYERS = (
     ("calibration",),
     ("devices",),
     ("interleaving",),
+    ("adders",),
     ("folding",),
     ("schedule",),
     ("registers",),

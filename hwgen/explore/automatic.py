@@ -9,7 +9,7 @@ from typing import Any
 from hwgen import planning
 from hwgen.dataflow import Design
 from hwgen.devices import device
-from hwgen.errors import ConfigError
+from hwgen.errors import ConfigError, listing
 from hwgen.explore.fit import Target, choose
 from hwgen.explore.space import space
 from hwgen.folding import Folding
@@ -33,7 +33,8 @@ def schedule(
     keep to it are taken: ``steps_per_second``; ``latency_us`` from the first input beat to the last output beat of a
     sequence of ``length`` steps; ``fit`` smallest, or fastest, the highest rate that fits the device.  Both times are
     those of the RTL.  With neither, a small balanced design is taken.  ``options`` are those of
-    ``hwgen.planning.schedule``: streaming, max_length, outputs, interleave.
+    ``hwgen.planning.schedule``: streaming, max_length, outputs, interleave,
+    constant_products.
 
     Raises ConfigError where the options cannot be met, and says what limits them; UnsupportedError for what has no
     hardware.
@@ -42,9 +43,22 @@ def schedule(
     asked = [option for option, value in wanted.items() if value is not None]
     base = planning.schedule(network, target, clock_mhz, folding, **options)
     if not asked:
-        return base
+        return _checked(base)
     if folding is not None:
         raise ConfigError(f"--folding and {asked[0]} exclude each other: the target is what a folding follows from")
     part = device(target)
     goal = Target.of(part, base.options.clock_mhz, steps_per_second, latency_us, length, fit or "smallest")
-    return planning.schedule(network, target, clock_mhz, choose(space(base, part.flow), goal).folding, **options)
+    chosen = choose(space(base, part.flow), goal).folding
+    return _checked(planning.schedule(network, target, clock_mhz, chosen, **options))
+
+
+def _checked(design: Design) -> Design:
+    """The design, unless it has no product for an option that is about products of one cycle."""
+    maker = design.options.constant_products
+    if maker != "multiply" and all(product.graph is None for product in design.products):
+        whole = listing(f"{p.name} with pe={p.rows}, simd={p.columns}" for p in design.products)
+        raise ConfigError(
+            f"--constant-products {maker} is about products that take one cycle, and none does; with --folding one "
+            f"can: {whole}"
+        )
+    return design

@@ -135,9 +135,8 @@ def dense_table(node: DenseNode, flow: str) -> Table:
     folds = [(pe, simd) for pe in divisors(rows) for simd in divisors(columns)]
 
     def folded(pe: int, simd: int) -> Any:
-        cycles = rows // pe * (columns // simd)
-        vectors = dense_vectors(cycles, simd, design.stage.step, design.registers)
-        return replace(design, pe=pe, simd=simd, vectors=vectors)
+        changed = replace(design, pe=pe, simd=simd)
+        return replace(changed, vectors=dense_vectors(changed.product, design.stage.step, design.registers))
 
     designs = [folded(*fold) for fold in folds]
     count = len(folds)
