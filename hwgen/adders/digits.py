@@ -103,9 +103,9 @@ class _Builder:
                 counts[pair] = 0
                 continue
             node = self._adder(pair)
-            for number, digits in found:
-                for one, other in digits:
-                    self._replace(number, one, other, node, counts, places, queue)
+            for number, chosen in found:
+                for first, second in chosen:
+                    self._replace(number, first, second, node, counts, places, queue)
 
     def _adder(self, pair: _Pair) -> int:
         left, right, shift, minus = pair

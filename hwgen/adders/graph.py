@@ -34,6 +34,11 @@ class Term:
     minus: bool
 
 
+def signed_bits(lo: int, hi: int) -> int:
+    """Bits of a signed number of so much range."""
+    return max((-lo - 1).bit_length() if lo < 0 else 0, hi.bit_length() if hi > 0 else 0) + 1
+
+
 @dataclass(frozen=True)
 class AdderGraph:
     """matrix @ x of a constant matrix [rows, columns] for codes x of lo..hi.
@@ -90,6 +95,16 @@ class AdderGraph:
         return np.stack([up * lo + down * hi, up * hi + down * lo], axis=1)
 
     @cached_property
+    def bits(self) -> tuple[int, ...]:
+        """Bits of each node: its own range, and no less than the operands of its adder."""
+        ranges = self.ranges.tolist()
+        found = [signed_bits(lo, hi) for lo, hi in ranges[: self.columns]]
+        for adder, (lo, hi) in zip(self.adders, ranges[self.columns :], strict=True):
+            operands = found[adder.left] + adder.left_shift, found[adder.right] + adder.right_shift
+            found.append(max(signed_bits(lo, hi), *operands))
+        return tuple(found)
+
+    @cached_property
     def digits(self) -> int:
         """Signed digits of the matrix: what adds up without sharing anything."""
         values, found = np.abs(self.matrix), 0
@@ -139,11 +154,6 @@ class AdderGraph:
         return (*[0] * self.columns, *found[self.columns :])
 
 
-def signed_bits(lo: int, hi: int) -> int:
-    """Bits of a signed number of so much range."""
-    return max((-lo - 1).bit_length() if lo < 0 else 0, hi.bit_length() if hi > 0 else 0) + 1
-
-
 @dataclass(frozen=True)
 class Pipeline:
     """A graph with ``stages`` registers between its columns and the sums of its rows.
@@ -154,16 +164,6 @@ class Pipeline:
     graph: AdderGraph
     sum_bits: int
     stages: int
-
-    @cached_property
-    def bits(self) -> tuple[int, ...]:
-        """Bits of each node: its own range, and no less than the operands of its adder."""
-        ranges = self.graph.ranges.tolist()
-        found = [signed_bits(lo, hi) for lo, hi in ranges[: self.graph.columns]]
-        for adder, (lo, hi) in zip(self.graph.adders, ranges[self.graph.columns :], strict=True):
-            operands = found[adder.left] + adder.left_shift, found[adder.right] + adder.right_shift
-            found.append(max(signed_bits(lo, hi), *operands))
-        return tuple(found)
 
     @cached_property
     def place(self) -> tuple[int, ...]:
@@ -183,7 +183,7 @@ class Pipeline:
     @property
     def adder_bits(self) -> int:
         """Bits of carry chains: of a sum those below the shift of its right operand are those of the left."""
-        bits = self.bits
+        bits = self.graph.bits
         inner = sum(
             bits[node] - (adder.right_shift or (0 if adder.minus else adder.left_shift))
             for node, adder in enumerate(self.graph.adders, self.graph.columns)
@@ -207,4 +207,4 @@ class Pipeline:
         return tuple(held)
 
     def _register_bits(self, place: tuple[int, ...]) -> int:
-        return sum(bits * held for bits, held in zip(self.bits, self._held(place), strict=True))
+        return sum(bits * held for bits, held in zip(self.graph.bits, self._held(place), strict=True))

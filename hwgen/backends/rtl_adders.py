@@ -11,7 +11,7 @@ _MAKERS = {"own": "canonical signed digits, shared sums of two", "da4ml": "found
 
 def adder_module(name: str, what: str, pipeline: Pipeline, code_bits: int, origin: str) -> str:
     """The module ``name`` of a product; codes go in with ``code_bits`` each, ``origin`` and ``what`` to its header."""
-    graph, bits, place, held = pipeline.graph, pipeline.bits, pipeline.place, pipeline.held
+    graph, bits, place, held = pipeline.graph, pipeline.graph.bits, pipeline.place, pipeline.held
     names = [f"x{column}" for column in range(graph.columns)]
     names += [f"a{number}" for number in range(len(graph.adders))]
 
