@@ -185,6 +185,11 @@ def memories(times: Timeline) -> dict[str, Memory]:
         "bias": memory(inputs.folds, inputs.pe * sum_bits(design), False),
         "sums": sums_memory(inputs.rows, sum_bits(design), inputs.pe, design.hidden_product.pe, times.sums_steps),
     }
+    # Products by shifts and additions store nothing.
+    if inputs.graph is not None:
+        del found["input_weights"], found["bias"]
+    if design.hidden_product.graph is not None:
+        del found["hidden_weights"]
     if not isinstance(cell, IntegerRnn):
         state = cell.cell if isinstance(cell, IntegerCell) else cell.hidden
         words = times.groups

@@ -164,7 +164,7 @@ def _constant_products(count: Count, product: FoldedProduct, codes: int, stages:
 def _input_product(times: Timeline, flow: str, outside: Order) -> Unit:
     count = Count("input product", flow)
     design, codes = times.design, code_bits(times.design.cell.input)
-    bias = mapping.memories(times)["bias"]
+    bias = mapping.memories(times).get("bias")
     sums = mapping.sum_bits(design)
     streamed_product(count, design.input_product, codes, sums, design.bias, bias, times.registers, outside)
     return count.unit()
@@ -176,7 +176,7 @@ def streamed_product(
     codes: int,
     sums: int,
     bias: IntArray,
-    bias_memory: Memory,
+    bias_memory: Memory | None,
     registers: Registers,
     outside: Order = None,
 ) -> None:
@@ -186,9 +186,8 @@ def streamed_product(
     """
     (multiplied, tree), latency = product_stages(product, registers), product_latency(product, registers)
     if product.graph is not None:
-        # With hwgen_vector_control.
+        # Beside what counts vectors: codes, and the flags that travel with them.
         _graph(count, Pipeline(product.graph, sums, tree))
-        count.counter(product.cycles)
         count.ff["operand"] += product.simd * codes
         count.delay(1, latency)
         count.flag(1)
@@ -200,6 +199,7 @@ def streamed_product(
         # Tiles in another order: which gate it is, and how far away its weights are.
         count.counter(len(outside))
         count.lut["adder"] += index_bits(product.cycles)
+    assert bias_memory is not None, product.name
     count.rom(bias_memory, bias.reshape(product.folds, product.pe), sums, 1)
     count.counter(product.folds, product.column_tiles, product.cycles)
     operands = product.simd * codes
