@@ -38,6 +38,16 @@ def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs to read.")(function)
 
 
+def _constant_products(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--constant-products",
+        default="multiply",
+        show_default=True,
+        metavar="HOW",
+        help="Products of one cycle: multiply, shift-add, or da4ml (adders that da4ml finds).",
+    )(function)
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(hwgen.__version__, prog_name="hwgen")
 def main() -> None:
@@ -166,13 +176,7 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
     metavar="C",
     help="Sequences that take turns, by TID.",
 )
-@click.option(
-    "--constant-products",
-    default="multiply",
-    show_default=True,
-    metavar="HOW",
-    help="Products of one cycle: multiply, shift-add, or da4ml (adders that da4ml finds).",
-)
+@_constant_products
 @click.option(
     "--max-length",
     type=int,
@@ -226,6 +230,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
 @click.option(
     "--interleave", default="1", show_default=True, metavar="LIST", help="Numbers of sequences to try: 1,2,4."
 )
+@_constant_products
 @click.option("--steps-per-second", type=float, metavar="N", help="Mark the smallest point that reaches this rate.")
 @click.option("--latency-us", type=float, metavar="US", help="... that has a sequence done in time.")
 @click.option(
@@ -248,6 +253,8 @@ def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: An
     data, labels, count = options.pop("data"), options.pop("labels"), options.pop("measure")
     where = {name: options.pop(name) for name in ("scheduler", "workers")}
     built = {"max_length": options.pop("max_length"), "outputs": tuple(outputs.split(",")) if outputs else None}
+    if (products := options.pop("constant_products")) != "multiply":
+        built["constant_products"] = products
     with _err.status("reading the models") as status:
         networks = run.load_all(models)
 
