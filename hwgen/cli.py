@@ -48,6 +48,16 @@ def _constant_products(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def _buffer_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    memory = click.option(
+        "--memory", multiple=True, metavar="NAME=STYLE", help="A memory as auto, block, distributed or constant."
+    )
+    look_ahead = click.option(
+        "--look-ahead", multiple=True, metavar="[NODE=]N", help="Time steps that input products may be ahead."
+    )
+    return memory(look_ahead(function))
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(hwgen.__version__, prog_name="hwgen")
 def main() -> None:
@@ -183,6 +193,7 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
     metavar="T",
     help="Longest sequence where one is stored whole, as by reversed layers (default 512).",
 )
+@_buffer_options
 @click.option("--streaming", is_flag=True, help="Keep the state across sequences, for endless streams.")
 @click.option(
     "--outputs",
@@ -194,6 +205,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     """Generate a hardware project."""
     from hwgen.console import print_build
     from hwgen.folding import Folding, read_foldings
+    from hwgen.storage import parse_look_ahead, parse_memories
 
     folding, outputs = options["folding"], options["outputs"]
     with _err.status("lowering and certifying"):
@@ -213,6 +225,8 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
             constant_products=options["constant_products"],
             max_length=options["max_length"],
             outputs=tuple(outputs.split(",")) if outputs else None,
+            memory=parse_memories(options["memory"]),
+            look_ahead=parse_look_ahead(options["look_ahead"]),
         )
         project = hwgen.build(design, output, options["backend"])
     if as_json:
@@ -237,6 +251,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     "--fit", metavar="WHICH", help="Mark the smallest that keeps to these, or the fastest that fits the part."
 )
 @click.option("--max-length", type=int, metavar="T", help="Longest sequence of a reversed layer (default 512).")
+@_buffer_options
 @click.option("--outputs", metavar="LIST", help="As hwgen build takes them.")
 @click.option("--data", multiple=True, metavar="[NAME=]X.npy", help="Inputs for the accuracy of each model ...")
 @click.option("--labels", type=_PATH, metavar="Y.npy", help="... and the right answers: one more axis of the front.")
@@ -248,11 +263,17 @@ def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: An
     """Predict every folding of one or several models: the Pareto front over cycles, latency, LUT, DSP and block RAM."""
     from hwgen.explore import run
     from hwgen.explore.show import print_exploration
+    from hwgen.storage import parse_look_ahead, parse_memories
 
     contexts, outputs = run.parse_interleave(options.pop("interleave")), options.pop("outputs")
     data, labels, count = options.pop("data"), options.pop("labels"), options.pop("measure")
     where = {name: options.pop(name) for name in ("scheduler", "workers")}
-    built = {"max_length": options.pop("max_length"), "outputs": tuple(outputs.split(",")) if outputs else None}
+    built = {
+        "max_length": options.pop("max_length"),
+        "outputs": tuple(outputs.split(",")) if outputs else None,
+        "memory": parse_memories(options.pop("memory")) or None,
+        "look_ahead": parse_look_ahead(options.pop("look_ahead")),
+    }
     if (products := options.pop("constant_products")) != "multiply":
         built["constant_products"] = products
     with _err.status("reading the models") as status:

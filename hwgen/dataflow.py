@@ -22,6 +22,7 @@ from hwgen.integer_network import ArgmaxStage, DenseStage, IntegerNetwork, Selec
 from hwgen.network import Network
 from hwgen.quantizer import IntegerType
 from hwgen.schedule import FoldedProduct, Options, Port, Schedule, constant_products, signed
+from hwgen.storage import AUTO
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,8 @@ class BufferNode(Node):
 
     depth: int
     sequences: int = 0
+    # That of its memory.
+    style: str = AUTO
 
 
 @dataclass(frozen=True)
@@ -311,6 +314,9 @@ def _node(node: Node) -> dict[str, Any]:
         ]
     if isinstance(node, BufferNode):
         entry["depth"] = node.depth
+        entry |= {} if node.style == AUTO else {"memory": node.style}
+    if isinstance(node, DenseNode) and node.design.memory:
+        entry["memory"] = dict(node.design.memory)
     if isinstance(node, CellNode):
         entry["schedule"] = node.design.to_dict()
     if isinstance(node, DenseNode):

@@ -12,10 +12,11 @@ from functools import cached_property
 from hwgen.errors import ConfigError
 from hwgen.folding import divisors
 from hwgen.integer_network import DenseStage, StepStage
-from hwgen.mapping import Memory, code_bits, memory, weight_memory
+from hwgen.mapping import Memory, code_bits, memory, styled, weight_memory
 from hwgen.quantizer import IntegerType
 from hwgen.registers import Registers, latency, product_latency, product_stages
 from hwgen.schedule import FoldedProduct, fold, signed, with_graph
+from hwgen.storage import AUTO
 
 
 def _check_divides(name: str, option: str, value: int, whole: int, what: str) -> None:
@@ -45,6 +46,8 @@ class DenseDesign:
     simd: int
     vectors: int
     registers: Registers
+    # Styles of memories that the user chose, by name.
+    memory: tuple[tuple[str, str], ...] = ()
     # How it is built if it takes one cycle.
     constant_products: str = "multiply"
 
@@ -69,7 +72,7 @@ class DenseDesign:
     def product(self) -> FoldedProduct:
         """Weights in the order of the hardware: [pe, tile, lane]."""
         stage = self.stage
-        folded = fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total)
+        folded = fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total, self.style("weights"))
         return with_graph(folded, self.source, self.constant_products)
 
     @property
@@ -105,7 +108,11 @@ class DenseDesign:
     @property
     def bias_memory(self) -> Memory:
         """The biases of each fold."""
-        return memory(self.product.folds, self.pe * self.sum_bits, written=False)
+        return styled(memory(self.product.folds, self.pe * self.sum_bits, written=False), self.style("bias"))
+
+    def style(self, name: str) -> str:
+        """The style of a memory."""
+        return dict(self.memory).get(name, AUTO)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ The widths that these decisions rest on are here as well: backends print them, t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from hwgen.integer_cells import IntegerRnn
 from hwgen.quantizer import IntArray, IntegerType
 from hwgen.rtl_timing import Timeline
 from hwgen.schedule import FoldedProduct, Port, Schedule, signed
+from hwgen.storage import AUTO, BLOCK, CONSTANT, MOST_CONSTANTS
 
 # A multiplication takes a DSP if its narrower operand has at least so many bits, and its product so many.
 DSP_OPERAND_BITS = 4
@@ -144,11 +145,27 @@ def memory(words: Value, bits: Value, written: bool) -> Memory:
     return Memory(words, bits, written, luts > BLOCK_RAM_LUTS * block_ram_halves(words, bits, written))
 
 
+def styled(found: Memory, style: str) -> Memory:
+    """A memory where a user wants it."""
+    return found if style == AUTO else replace(found, block=style == BLOCK)
+
+
+def refusal(found: Memory, style: str) -> str | None:
+    """Why a memory cannot be of a style; None if it can."""
+    if style == BLOCK and found.words < 2:
+        return "has one word, and no address that a block RAM could be read with"
+    if style == CONSTANT and found.written:
+        return "is written as the design runs"
+    if style == CONSTANT and found.words > MOST_CONSTANTS:
+        return f"has {found.words} words, more than the {MOST_CONSTANTS} that one LUT a bit can choose among"
+    return None
+
+
 def weight_memory(product: FoldedProduct) -> Memory:
     """The weights of a product: all PE side by side."""
     bits = product.simd * weight_bits(product)
     block = product.cycles > 1 and product.cycles * bits > BLOCK_RAM_BITS
-    return Memory(product.cycles, product.pe * bits, False, block)
+    return styled(Memory(product.cycles, product.pe * bits, False, block), product.style)
 
 
 def stored_weights(product: FoldedProduct) -> IntArray:
@@ -173,6 +190,11 @@ def sums_memory(rows: int, bits: int, input_pe: Value, hidden_pe: Value, steps: 
 def reverse_memory(port: Port, length: int) -> Memory:
     """Both halves of the reversal of a stream."""
     return memory(2 * length * port.beats, port.bits, True)
+
+
+def buffer_memory(depth: Value, bits: Value, style: str) -> Memory:
+    """A buffer between nodes: so many beats of so many bits, and of each whether it is the last of its sequence."""
+    return styled(memory(depth, bits + 1, written=True), style)
 
 
 def memories(times: Timeline) -> dict[str, Memory]:
@@ -200,4 +222,5 @@ def memories(times: Timeline) -> dict[str, Memory]:
     if cell.reverse:
         reversed_ports = [port for port in (*design.inputs, *design.outputs) if port.name in ("x", "y")]
         found |= {port.name: reverse_memory(port, design.options.max_length) for port in reversed_ports}
-    return found
+    # Those of weights are where their products want them.
+    return {name: styled(memory, design.options.style(name)) for name, memory in found.items()}

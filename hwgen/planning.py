@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from hwgen import choices
 from hwgen import schedule as single
 from hwgen.adders import check_constant_products
 from hwgen.dataflow import Design
@@ -24,6 +25,7 @@ from hwgen.network import Network, NetworkOutput
 from hwgen.progress import check_progress
 from hwgen.reconvergence import hold_paths
 from hwgen.schedule import DEFAULT_MAX_LENGTH, Options
+from hwgen.storage import LookAhead, Memories
 from hwgen.wiring import DenseFolding, Foldings, wire_up
 
 
@@ -36,21 +38,48 @@ def schedule(
     max_length: int | None = None,
     outputs: tuple[str, ...] | None = None,
     interleave: int = 1,
+    memory: Memories | None = None,
+    look_ahead: LookAhead | None = None,
     constant_products: str = "multiply",
+    final: bool = True,
 ) -> Design:
     """Fold a network for a device.
 
     ``folding`` fixes PE and SIMD, as ``to_dict`` of a design has them; otherwise a small balanced design is taken.
     ``outputs`` are sequence, last_hidden and last_cell of a network that is one LSTM layer, or names of outputs of any
-    other.  ``interleave`` sequences share one LSTM layer, each on its own TID.  ``constant_products`` says what
-    products that take one cycle are built of: multiply, shift-add or da4ml.  Raises ConfigError where the options
-    cannot be met, UnsupportedError for what has no hardware, ToolError without da4ml.
+    other.  ``interleave`` sequences share one LSTM layer, each on its own TID.  ``memory`` are styles of memories by
+    name, ``look_ahead`` the time steps that input products may be ahead of their recurrences, of all layers or by node.
+    ``constant_products`` says what products that take one cycle are built of: multiply, shift-add or da4ml.  A design
+    that is not ``final`` stands for all of its foldings, which may have memories that it has not.  Raises ConfigError
+    where the options cannot be met, UnsupportedError for what has no hardware, ToolError without da4ml.
     """
+    design = _plan(
+        network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead, constant_products
+    )
+    design = choices.place(design, memory)
+    if final:
+        choices.check(design)
+    return design
+
+
+def _plan(
+    network: Network,
+    target: str,
+    clock_mhz: float,
+    folding: Folding | Mapping[str, Any] | None,
+    streaming: bool,
+    max_length: int | None,
+    outputs: tuple[str, ...] | None,
+    interleave: int,
+    look_ahead: LookAhead | None,
+    constants: str,
+) -> Design:
+    """The design, with its memories where they are cheaper."""
     if network.is_single_lstm:
         if isinstance(folding, Mapping):
             folding = Folding.from_dict(folding)
         return single.schedule(
-            network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, constant_products
+            network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead, constants
         )
     if folding is not None and not isinstance(folding, Mapping):
         raise ConfigError("--folding: a model of several layers takes a folding for each of its nodes by name")
@@ -63,10 +92,9 @@ def schedule(
     everything, wires = _spread_selections(network, integer)
     stages, aliases = _needed(everything, [wire.name for output in shown for wire in output.wires])
     options = Options(device(target), _clock(clock_mhz), False, _max_length(max_length), tuple(o.name for o in shown))
-    options = replace(options, constant_products=check_constant_products(constant_products))
-    design = hold_paths(
-        wire_up(network, integer, stages, wires, aliases, shown, options, _derive(stages), folding or {})
-    )
+    options = replace(options, constant_products=check_constant_products(constants))
+    wired = wire_up(network, integer, stages, wires, aliases, shown, options, _derive(stages), folding or {})
+    design = hold_paths(choices.run_ahead(wired, look_ahead))
     if max_length is not None and not design.stores_sequences:
         raise ConfigError("--max-length sizes the buffers of whole sequences; this model needs none, at any length")
     check_progress(design)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import hwgen
-from hwgen import cost, dataflow, frontend, report, vectors
+from hwgen import choices, cost, dataflow, frontend, report, vectors
 from hwgen.backends import hls, rtl
+from hwgen.backends.hls_storage import check_storage
 from hwgen.backends.naming import comment, top_name
 from hwgen.dataflow import CellNode, Dataflow, Design
 from hwgen.errors import ConfigError, printable
@@ -50,6 +51,8 @@ def build(design: Design, out: str | Path, backend: str = "hls") -> Project:
     backends = BACKENDS if backend == "all" else (backend,)
     if "hls" in backends and design.options.interleave > 1:
         raise ConfigError(f"--interleave {design.options.interleave} is built by --backend rtl only, not {backend}")
+    if "hls" in backends:
+        check_storage(design)
     out = Path(out)
     _check_replaceable(out)
     files = render(design, backends)
@@ -108,6 +111,7 @@ def render(design: Design, backends: tuple[str, ...]) -> dict[str, bytes]:
             "max_length": vectors.longest_length(design),
             "outputs": list(options.outputs),
             "folding": _folding(design),
+            **choices.asked(design),
         },
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
     }
@@ -161,6 +165,8 @@ def open_project(path: str | Path) -> Project:
             constant_products=options.get("constant_products", "multiply"),
             max_length=options["max_length"],
             outputs=tuple(options["outputs"]),
+            memory=options.get("memory"),
+            look_ahead=options.get("look_ahead"),
         )
         return Project(path, design, tuple(manifest["backends"]))
     except (KeyError, TypeError) as error:

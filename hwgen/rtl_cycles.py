@@ -108,7 +108,8 @@ def period(design: Design) -> int:
     """Cycles from one time step to the next: of several nodes those of the slowest, of sequences in turns of all."""
     if isinstance(design, Schedule):
         times = timeline(design)
-        return max(interval(times.tiles, times.period, design.options.interleave), design.input_product.cycles)
+        loop = interval(times.tiles, times.period, design.options.interleave)
+        return max(loop, design.input_product.cycles, times.refill)
     return max(period(node.design) if isinstance(node, CellNode) else node.cycles for node in design.nodes)
 
 

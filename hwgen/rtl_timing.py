@@ -202,9 +202,23 @@ class Timeline(ABC):
         return 1 + self.tiles - self.column_tiles + self.sums_read
 
     @property
+    def held(self) -> int:
+        """From the first input tile of a step to the next one that can take its place in the buffer of sums."""
+        return self.design.input_product.cycles + self.input_latency + self.freed + 1
+
+    @property
     def sums_steps(self) -> int:
-        """Time steps that the buffer of projected sums holds: at least two, and what is on its way at full rate."""
-        return int(buffered(self.design.input_product.cycles + self.input_latency + self.freed + 1, self.interval))
+        """Time steps that the buffer of projected sums holds: at least two, and what is on its way at full rate.
+
+        A user who chose a look-ahead gets just that.
+        """
+        asked = self.design.options.look_ahead
+        return int(buffered(self.held, self.interval)) if asked is None else asked
+
+    @property
+    def refill(self) -> int:
+        """Cycles between time steps that the buffer of sums allows, on average: it sets the rate where it is small."""
+        return -(-self.held // self.sums_steps)
 
     @property
     def output_vectors(self) -> int:

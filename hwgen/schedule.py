@@ -21,10 +21,13 @@ from hwgen.interleaving import MOST_CONTEXTS, interval
 from hwgen.lowering import lower_cell
 from hwgen.network import Network
 from hwgen.quantizer import IntArray, IntegerType
+from hwgen.storage import AUTO, LookAhead, check_look_ahead
 
 DEFAULT_MAX_LENGTH = 512
 # Projected inputs run ahead of the recurrence by so many beats at most.
 RUN_AHEAD = 32
+# Estimated cycles from tiles of the input product by way of the sums to the read of these, beyond the tiles.
+_LATENCIES = 8
 OUTPUTS = ("sequence", "last_hidden", "last_cell")
 
 
@@ -44,6 +47,8 @@ class FoldedProduct:
     weight: IntegerType
     weights: IntArray
     sums: Interval
+    # That of the memory of its weights.
+    style: str = AUTO
     graph: AdderGraph | None = None
 
     @property
@@ -133,6 +138,19 @@ class Options:
     interleave: int = 1
     # How products are built that take one cycle, so that their weights are constants.
     constant_products: str = "multiply"
+    # Styles of memories that the user chose, by name, and time steps that the input product may be ahead.
+    memory: tuple[tuple[str, str], ...] = ()
+    look_ahead: int | None = None
+
+    def style(self, name: str) -> str:
+        """The style of a memory."""
+        return dict(self.memory).get(name, AUTO)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What the user chose of memories and look-ahead, as it stands in schedule.json: nothing by default."""
+        memory = {"memory": dict(self.memory)} if self.memory else {}
+        return memory | ({} if self.look_ahead is None else {"look_ahead": self.look_ahead})
 
 
 @dataclass(frozen=True)
@@ -180,8 +198,10 @@ class Schedule:
     @property
     def step_cycles(self) -> int:
         """Estimated cycles from one time step to the next, of all sequences that are interleaved."""
-        tiles = self.hidden_product.cycles
-        return max(interval(tiles, tiles + self.depth, self.options.interleave), self.input_cycles)
+        tiles, ahead = self.hidden_product.cycles, self.options.look_ahead
+        # With little look-ahead both products wait for each other.
+        refill = 0 if ahead is None else -(-(self.input_product.cycles + tiles + _LATENCIES) // ahead)
+        return max(interval(tiles, tiles + self.depth, self.options.interleave), self.input_cycles, refill)
 
     @property
     def input_cycles(self) -> int:
@@ -208,6 +228,7 @@ class Schedule:
             "clock_mhz": self.options.clock_mhz,
             "streaming": self.options.streaming,
             "interleave": self.options.interleave,
+            **self.options.chosen,
             "max_length": self.options.max_length if self.cell.reverse else None,
             "folding": self.folding.to_dict(),
             "cycles": {
@@ -257,16 +278,20 @@ def schedule(
     max_length: int | None = None,
     outputs: tuple[str, ...] | None = None,
     interleave: int = 1,
+    look_ahead: LookAhead | None = None,
     constant_products: str = "multiply",
 ) -> Schedule:
     """Fold a network for a device.
 
     ``folding`` fixes PE and SIMD; otherwise a small balanced design is taken.  ``interleave`` sequences share it, each
-    on its own TID.  ``constant_products`` says what products that take one cycle are built of.  Raises ConfigError
+    on its own TID.  The input product may be ``look_ahead`` time steps ahead, by default so many that it never holds
+    up the recurrence.  ``constant_products`` says what products that take one cycle are built of.  Raises ConfigError
     where the options cannot be met.
     """
     cell = lower_cell(network.layer)
     options = _check_options(network, device(target), clock_mhz, streaming, max_length, outputs, interleave)
+    if look_ahead is not None:
+        options = replace(options, look_ahead=check_look_ahead(look_ahead))
     options = replace(options, constant_products=check_constant_products(constant_products))
     return design_cell(network, cell, options, folding or derive_folding(cell, None, interleave))
 
@@ -364,15 +389,17 @@ def _fold(cell: RecurrentCell, name: str, pe: int, simd: int, options: Options) 
     )
     ranges = [gate.input_sum if name == "input" else gate.total for gate in cell.rows]
     sums = Interval(min(r.lo for r in ranges), max(r.hi for r in ranges))
-    folded = fold(name, matrix, pe, simd, widest, sums)
+    folded = fold(name, matrix, pe, simd, widest, sums, options.style(f"{name}_weights"))
     return with_graph(folded, cell.input if name == "input" else cell.hidden, options.constant_products)
 
 
-def fold(name: str, matrix: IntArray, pe: int, simd: int, weight: IntegerType, sums: Interval) -> FoldedProduct:
+def fold(
+    name: str, matrix: IntArray, pe: int, simd: int, weight: IntegerType, sums: Interval, style: str = AUTO
+) -> FoldedProduct:
     """A matrix [rows, columns] of weights with PE x SIMD of them a cycle, which divide its rows and columns."""
     rows, columns = matrix.shape
     weights = matrix.reshape(rows // pe, pe, columns // simd, simd).transpose(1, 0, 2, 3).reshape(pe, -1, simd)
-    return FoldedProduct(name, rows, columns, pe, simd, weight, weights, sums)
+    return FoldedProduct(name, rows, columns, pe, simd, weight, weights, sums, style)
 
 
 def with_graph(product: FoldedProduct, codes: IntegerType, maker: str) -> FoldedProduct:

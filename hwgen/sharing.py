@@ -101,7 +101,7 @@ def pair_of(first: CellNode, second: CellNode) -> SharedWeights | None:
     """The weights of two layers in one memory, if they are folded alike and that takes less block RAM than two."""
     one, other = first.design.input_product, second.design.input_product
     memory = mapping.weight_memory(one)
-    if (one.pe, one.simd) != (other.pe, other.simd) or not memory.block:
+    if (one.pe, one.simd) != (other.pe, other.simd) or not memory.block or not mapping.weight_memory(other).block:
         return None
     order = _order(first, second)
     if order is None or not _reachable(order, one.pe):

@@ -14,7 +14,7 @@ import numpy as np
 
 from hwgen import mapping
 from hwgen.adders import Pipeline
-from hwgen.arrays import Value, choose
+from hwgen.arrays import Value, choose, greater
 from hwgen.backends.rtl import taps
 from hwgen.backends.sv import index_bits
 from hwgen.counting import Count, Unit, dsp_slices, rom_luts
@@ -23,8 +23,11 @@ from hwgen.quantizer import IntArray
 from hwgen.registers import Registers, product_latency, product_stages
 from hwgen.rtl_timing import GruTimeline, LstmTimeline, Timeline
 from hwgen.schedule import FoldedProduct
+from hwgen.storage import AUTO
 from hwgen.structure_steps import elementwise
 
+# A flag of a step takes so many LUTs to write and to choose, where there are more steps than in what was fitted.
+_LUTS_PER_STEP, _FEW_STEPS = 4, 10
 # Of input weights that are stored outside of a layer the order of their gates.
 Order = tuple[int, ...] | None
 
@@ -62,6 +65,8 @@ class Junction:
     vectors: Value
     # Bits of TID, where sequences are interleaved.
     id_bits: int = 0
+    # That of the memory of sums.
+    style: str = AUTO
 
 
 def junction(times: Timeline) -> Junction:
@@ -78,6 +83,7 @@ def junction(times: Timeline) -> Junction:
         tuple((port.lanes * code_bits(port.codes), port.beats) for port in design.outputs),
         times.output_vectors,
         design.inputs[0].id_bits,
+        design.options.style("sums"),
     )
 
 
@@ -217,7 +223,7 @@ def streamed_product(
 def _sums_buffer(count: Count, where: Junction) -> None:
     """hwgen_sums_buffer, and the count of its steps in front of the input product."""
     bits, steps, hidden_pe = where.sum_bits, where.steps, where.hidden_pe
-    memory = mapping.sums_memory(where.rows, bits, where.input_pe, hidden_pe, steps)
+    memory = mapping.styled(mapping.sums_memory(where.rows, bits, where.input_pe, hidden_pe, steps), where.style)
     common = memory.bits // bits
     parts, others = where.input_pe // common, hidden_pe // common
     count.ram(memory, parts * others)
@@ -226,6 +232,8 @@ def _sums_buffer(count: Count, where: Junction) -> None:
     count.counter(memory.words, memory.words, memory.words // steps, *[steps + 1] * 2, steps, steps)
     count.counter(others, parts)
     count.ff["flag"] += steps
+    # Which of many steps is the last of its sequence: what it is written to and chosen from.
+    count.lut["glue"] += _LUTS_PER_STEP * greater(steps - _FEW_STEPS, 0)
 
 
 def _control(times: Timeline, flow: str) -> Unit:

@@ -74,7 +74,7 @@ def node_structure(node: Node, flow: str) -> Unit:
     elif isinstance(node, WidenNode):
         widen(count, stream.bits, node.factor)
     elif isinstance(node, BufferNode):
-        buffer(count, stream.bits, node.depth)
+        buffer(count, stream.bits, node.depth, node.style)
     elif isinstance(node, ConcatNode):
         concat(count, stream.bits, len(node.inputs), max(part.beats for part in node.inputs))
     elif isinstance(node, SelectNode):
@@ -138,9 +138,9 @@ def widen(count: Count, bits: Value, factor: Value) -> None:
     count.counter(factor)
 
 
-def buffer(count: Count, bits: Value, depth: Value) -> None:
+def buffer(count: Count, bits: Value, depth: Value, style: str) -> None:
     """hwgen_stream_buffer: a memory with a registered read."""
-    count.ram(mapping.memory(depth, bits + 1, written=True))
+    count.ram(mapping.buffer_memory(depth, bits, style))
     count.lut["glue"] += 4
     count.counter(depth, depth, depth + 1)
     count.ff["flag"] += 1

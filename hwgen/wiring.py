@@ -304,7 +304,7 @@ class _Wiring:
             folding.simd,
             1,
             self.registers,
-            self.options.constant_products,
+            constant_products=self.options.constant_products,
         )
         design = replace(design, vectors=dense_vectors(design.product, stage.step, self.registers))
         self._put(stage, DenseNode(name, (stream,), (after,), design))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwgen.backends.cpp import ap_type, call, code_type, constants, matrix, memory, step_struct
+from hwgen.backends.hls_storage import fifo, storage
 from hwgen.backends.naming import top_name
 from hwgen.forms import Certified
 from hwgen.integer import IntegerCell, IntegerGate, Interval
@@ -42,6 +43,8 @@ def cell_context(design: Schedule) -> dict[str, object]:
         "steps": [step_struct(certified) for _, certified in cell.steps()],
         "resize": _resize(design),
         "run_ahead": run_ahead(design),
+        "sums_fifo": sums_fifo(design),
+        "storage": storage(design.options.style),
         "owners": _owners(design),
         "outputs": [port.name for port in design.outputs],
         "ports": {port.name: port for port in ports},
@@ -121,7 +124,14 @@ def _lstm(design: Schedule, cell: IntegerCell) -> dict[str, object]:
 
 def run_ahead(design: Schedule) -> int:
     """Beats of sums that the input product may compute before the recurrence takes them."""
+    if design.options.look_ahead is not None:
+        return max(2, design.options.look_ahead * design.hidden_product.folds)
     return max(2, min(RUN_AHEAD, design.hidden_product.folds))
+
+
+def sums_fifo(design: Schedule) -> str:
+    """What holds these beats, if it is no shift register."""
+    return fifo(design.options.style("sums"), run_ahead(design) > RUN_AHEAD)
 
 
 def _owners(design: Schedule) -> dict[str, str]:

@@ -11,7 +11,8 @@ import jinja2
 import numpy as np
 
 from hwgen.backends.cpp import ap_type, call, constants, matrix, memory, parameters, step_struct
-from hwgen.backends.hls_cell import cell_context, cell_kind, run_ahead
+from hwgen.backends.hls_cell import cell_context, cell_kind, run_ahead, sums_fifo
+from hwgen.backends.hls_storage import fifo, storage
 from hwgen.backends.naming import comment, top_name
 from hwgen.dataflow import (
     ArgmaxNode,
@@ -53,14 +54,14 @@ _FUNCTIONS: dict[type[Node], str] = {
 class Link:
     """An hls::stream of the top function: its name, the type of its beats, how many it holds, and why so many.
 
-    One that holds much is a ``memory``.
+    One that holds much is a ``memory``, of the implementation that this names.
     """
 
     name: str
     beat: str
     depth: int = _DEPTH
     why: str = ""
-    memory: bool = False
+    memory: str = ""
 
     @property
     def declaration(self) -> str:
@@ -286,6 +287,7 @@ def _layer(node: DenseNode | MapNode) -> dict[str, Any]:
             "sum": ap_type(signed(node.product.sums)),
             "products": [matrix(node.product, "", "sum_t")],
             "bias": memory("bias", node.stage.bias),
+            "storage": storage(node.design.style, "weights", "bias"),
         }
     return context
 
@@ -309,9 +311,11 @@ def _top(design: Dataflow) -> _Top:
 
     held: Counter[str] = Counter()
     whole = set()
+    styles: dict[str, str] = {}
     for buffer in behind.values():
         name = place(buffer.inputs[0])
         held[name] += buffer.depth
+        styles[name] = buffer.style
         if buffer.sequences:
             whole.add(name)
     for name, depth in held.items():
@@ -321,7 +325,7 @@ def _top(design: Dataflow) -> _Top:
         if name in whole:
             link.why = "Whole sequences: what this path holds while another one from the same source stores them"
         # A few beats are shift registers.
-        link.memory = name in whole or depth > _SHIFTED
+        link.memory = fifo(styles[name], name in whole or depth > _SHIFTED)
     for node in design.nodes:
         if isinstance(node, ConcatNode):
             for stream in node.inputs:
@@ -368,6 +372,7 @@ def _add_cell(top: _Top, node: CellNode, space: str, inputs: list[str], outputs:
     for step in chain[:-1]:
         codes = through(codes, step, beats[step])
     codes = through(codes, chain[-1], "sums_beat", run_ahead(design), "As deep as the input product is to run ahead")
+    top.links[codes].memory = sums_fifo(design)
     states = top.link(f"{name}_states", f"{space}::states_beat")
     top.task(f"{name}_recurrent_step", f"{space}::recurrent_step", codes, *given, states)
     # Outputs in time order leave a reversed layer by way of the second reversal.

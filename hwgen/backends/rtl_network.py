@@ -180,7 +180,7 @@ def _instance(design: Dataflow, node: Node) -> Instance:
     if isinstance(node, WidenNode):
         return Instance("hwgen_stream_widen", name, (width, ("Factor", node.factor)), through)
     if isinstance(node, BufferNode):
-        block = int(mapping.memory(node.depth, stream.bits + 1, written=True).block)
+        block = int(mapping.buffer_memory(node.depth, stream.bits, node.style).block)
         return Instance("hwgen_stream_buffer", name, (width, ("Depth", node.depth), ("Block", block)), through)
     if isinstance(node, ConcatNode):
         beats = ", ".join(f"32'd{part.beats}" for part in reversed(node.inputs))

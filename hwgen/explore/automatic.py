@@ -33,7 +33,7 @@ def schedule(
     keep to it are taken: ``steps_per_second``; ``latency_us`` from the first input beat to the last output beat of a
     sequence of ``length`` steps; ``fit`` smallest, or fastest, the highest rate that fits the device.  Both times are
     those of the RTL.  With neither, a small balanced design is taken.  ``options`` are those of
-    ``hwgen.planning.schedule``: streaming, max_length, outputs, interleave,
+    ``hwgen.planning.schedule``: streaming, max_length, outputs, interleave, memory, look_ahead,
     constant_products.
 
     Raises ConfigError where the options cannot be met, and says what limits them; UnsupportedError for what has no
@@ -41,7 +41,7 @@ def schedule(
     """
     wanted = {"--steps-per-second": steps_per_second, "--latency-us": latency_us, "--fit": fit}
     asked = [option for option, value in wanted.items() if value is not None]
-    base = planning.schedule(network, target, clock_mhz, folding, **options)
+    base = planning.schedule(network, target, clock_mhz, folding, final=not asked, **options)
     if not asked:
         return _checked(base)
     if folding is not None:

@@ -114,7 +114,7 @@ def explore(
     for name, network in networks.items():
         for contexts in interleave:
             progress(f"{name}: tables of all foldings")
-            base = planning.schedule(network, target, clock_mhz, interleave=contexts, **options)
+            base = planning.schedule(network, target, clock_mhz, interleave=contexts, final=False, **options)
             found = space(base, part.flow)
             size += found.size
             progress(f"{name}: {found.size:,} design points")

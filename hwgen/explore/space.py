@@ -98,7 +98,9 @@ class Space:
         chosen = {table.name: table.at(row) for table, row in zip(self.tables, rows, strict=True)}
         if isinstance(self.base, Schedule):
             (one,) = chosen.values()
-            latency = one.last + (length - 1) * one.loop
+            # From the first start to the last: step by step, or, with little look-ahead, by as many as that.
+            rounds, rest = np.divmod(length - 1, one.ahead)
+            latency = one.last + np.maximum((length - 1) * one.loop, rounds * one.held + rest * one.loop)
             if self.base.cell.reverse:
                 # The sequence is stored before the first step, and again before the first result.
                 beats = self.base.cell.input_size // one.lanes_in + self.base.cell.hidden_size // one.lanes_out
@@ -275,7 +277,7 @@ class _Walk:
         if isinstance(node, BufferNode):
             given = replace(pace, first=pace.first + 2)
             vectors = node.depth // stream.beats
-            self._add(lambda count: laws.buffer(count, bits, vectors * beats))
+            self._add(lambda count: laws.buffer(count, bits, vectors * beats, node.style))
         elif isinstance(node, SelectNode):
             self._add(lambda count: laws.select(count, bits, beats, node.stage.index))
             place = node.stage.index if node.stage.index >= 0 else self.length + node.stage.index

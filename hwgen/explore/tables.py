@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwgen import mapping
+from hwgen.choices import possible
 from hwgen.cost import Resources, priced, total
 from hwgen.counting import Unit
 from hwgen.dataflow import CellNode, DenseNode
+from hwgen.errors import ConfigError
 from hwgen.folding import Folding, divisors, legal_hidden_pe
 from hwgen.interleaving import interval
 from hwgen.quantizer import IntArray
@@ -24,6 +27,7 @@ from hwgen.registers import Registers, dense_vectors
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Schedule, design_cell
 from hwgen.sharing import pair_of
+from hwgen.storage import BLOCK
 from hwgen.structure import Junction, between, hidden_side, input_side
 from hwgen.structure_network import dense_structure, shared_structure
 
@@ -36,7 +40,7 @@ class Table:
 
     ``interval`` are the least cycles between time steps, ``loop`` those of one sequence alone; ``first`` and ``last``
     those from the first beat of a vector to the first and last of its result; ``lanes_in`` and ``lanes_out`` the codes
-    of a beat of main input and outputs.
+    of a beat of main input and outputs.  Every ``ahead`` steps take ``held`` cycles at least.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Table:
     lanes_in: IntArray
     lanes_out: IntArray
     resources: Resources
+    held: IntArray
+    ahead: IntArray
 
     def __len__(self) -> int:
         return len(self.foldings)
@@ -65,6 +71,8 @@ class Table:
             self.lanes_in[rows],
             self.lanes_out[rows],
             parts,
+            self.held[rows],
+            self.ahead[rows],
         )
 
 
@@ -93,7 +101,8 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
     first_written = _row(t.written(0, t.hidden) for t in back)
     # As ``Timeline.interval``, ``sums_steps`` and ``output_vectors`` have them of one design.
     least = np.maximum(tiles_in, tiles)
-    steps = np.maximum(2, -(-(tiles_in + latency_in + freed + 1) // least))
+    held = tiles_in + latency_in + freed + 1
+    steps = np.maximum(2, -(-held // least)) if options.look_ahead is None else np.full(held.shape, options.look_ahead)
     vectors = np.maximum(2, -(-(written + 2) // least))
     units = _row(t.design.units for t in back)
     ports = tuple((units * mapping.code_bits(port.codes), cell.hidden_size // units) for port in back[0].design.outputs)
@@ -107,6 +116,7 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
         ports,
         vectors,
         design.inputs[0].id_bits,
+        options.style("sums"),
     )
     parts = [
         _stacked([input_side(t, flow) for t in front], (len(front), 1)),
@@ -115,17 +125,39 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
     ]
     shape = (len(front), len(back))
     taken = np.array([interval(t.tiles, t.period, options.interleave) for t in back])
-    return Table(
+    table = Table(
         name,
         tuple(Folding(*inputs, *hidden).to_dict() for inputs in first_side for hidden in second_side),
-        np.maximum(np.broadcast_to(taken, shape), tiles_in).ravel(),
+        np.maximum(np.maximum(np.broadcast_to(taken, shape), tiles_in), -(-held // steps)).ravel(),
         np.maximum(_row(t.period for t in back), tiles_in).ravel(),
         (tiles_in + latency_in + first_written + 1 + np.zeros(shape, np.int64)).ravel(),
         (tiles_in + latency_in + written + 1 + np.zeros(shape, np.int64)).ravel(),
         np.broadcast_to(_column(simd for _, simd in first_side), shape).ravel(),
         np.broadcast_to(units, shape).ravel(),
         _flat(total(parts), shape),
+        held.ravel(),
+        steps.ravel(),
     )
+    if not options.memory:
+        return table
+    legal_in = _column(_possible(t, "input_weights", "bias", "x") for t in front)
+    legal_hidden = _row(_possible(t, "hidden_weights", "cell_state", "y") for t in back)
+    words = mapping.sums_memory(rows, joined.sum_bits, joined.input_pe, joined.hidden_pe, steps).words
+    return _legal(table, (legal_in & legal_hidden & ((words > 1) | (options.style("sums") != BLOCK))).ravel())
+
+
+def _possible(times: Timeline, *names: str) -> bool:
+    """Whether memories of one side of a layer can have their styles."""
+    style, found = times.design.options.style, mapping.memories(times)
+    return all(mapping.refusal(found[name], style(name)) is None for name in names if name in found)
+
+
+def _legal(table: Table, legal: NDArray[np.bool_]) -> Table:
+    """The foldings with memories that can have their styles; raises ConfigError if there are none."""
+    rows = np.flatnonzero(legal).astype(np.int64)
+    if not len(rows):
+        raise ConfigError(f"--memory: in no folding of {table.name} can all of its memories have these styles")
+    return table.at(rows)
 
 
 def dense_table(node: DenseNode, flow: str) -> Table:
@@ -138,6 +170,9 @@ def dense_table(node: DenseNode, flow: str) -> Table:
         changed = replace(design, pe=pe, simd=simd)
         return replace(changed, vectors=dense_vectors(changed.product, design.stage.step, design.registers))
 
+    folds = [fold for fold in folds if possible(replace(node, design=folded(*fold)))]
+    if not folds:
+        raise ConfigError(f"--memory: in no folding of {node.name} can all of its memories have these styles")
     designs = [folded(*fold) for fold in folds]
     count = len(folds)
     cycles = np.array([d.product.cycles for d in designs])
@@ -151,6 +186,8 @@ def dense_table(node: DenseNode, flow: str) -> Table:
         np.array([simd for _, simd in folds]),
         np.array([pe for pe, _ in folds]),
         _flat(_stacked([[dense_structure(d, flow)] for d in designs], (count,)), (count,)),
+        np.zeros(count, np.int64),
+        np.ones(count, np.int64),
     )
 
 

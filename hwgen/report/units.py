@@ -26,6 +26,7 @@ from hwgen.integer_cells import IntegerGru, IntegerRnn
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import FoldedProduct, Port, Schedule
 from hwgen.sharing import shared_weights
+from hwgen.storage import AUTO, BLOCK
 
 Data = dict[str, Any]
 
@@ -77,7 +78,7 @@ def _cell_timing(name: str, design: Schedule, exact: bool, node: Node | None) ->
     if not exact:
         return Timing(name, cell_kind(design), design.step_cycles, None, node)
     times = timeline(design)
-    return Timing(name, cell_kind(design), max(times.period, design.input_product.cycles), times, node)
+    return Timing(name, cell_kind(design), max(times.period, design.input_product.cycles, times.refill), times, node)
 
 
 def node_kind(node: Node) -> str:
@@ -279,7 +280,9 @@ def memories(design: Design, exact: bool) -> list[Data]:
             for what, memory in (("weights", node.design.weight_memory), ("bias", node.design.bias_memory)):
                 found.append(_memory(node.name, what, memory.words, memory.bits, memory.block if exact else None))
         elif isinstance(node, BufferNode):
-            found.append(_memory(node.name, "buffer", node.depth, node.outputs[0].bits, None))
+            # Said where somebody asked for it.
+            block = None if node.style == AUTO else node.style == BLOCK
+            found.append(_memory(node.name, "buffer", node.depth, node.outputs[0].bits, block))
     return found
 
 

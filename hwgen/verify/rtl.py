@@ -15,6 +15,7 @@ from hwgen.dataflow import Design
 from hwgen.errors import ToolError
 from hwgen.project import Project
 from hwgen.vectors import Results, Sequences
+from hwgen.verify import verilated
 from hwgen.verify.simulation import Comparison, run_testbench
 
 Cycles = dict[str, tuple[int, int]]
@@ -48,8 +49,12 @@ def compile_simulation(project: Project, optimize: str = "-O1", trace: bool = Fa
     variables.append(f"PYTHON={sys.executable}")
     variables += ["TRACE=1"] if trace else []
     command = ["make", "-C", str(rtl), *variables, f"{partial.name}/Vtop"]
+    how = f"harness {optimize}{' traced' if trace else ''}"
     try:
+        partial.mkdir()
+        verilated.put(partial, how)
         toolchain.run(command, "compiling the RTL simulation")
+        verilated.keep(partial, how)
         partial.rename(binary.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
