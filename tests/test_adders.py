@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recurrent_networks import dense, network, rnn
 
 import hwgen
 from hwgen import adders
@@ -174,6 +175,15 @@ def test_a_design_without_such_products_is_refused_with_the_foldings_that_have_t
         r"one can: input with pe=80, simd=10, hidden with pe=80, simd=20$",
     ):
         unrolled("two_bits", "shift-add", Folding(80, 5, 40, 20))
+
+
+def test_a_network_is_refused_with_the_names_of_its_nodes() -> None:
+    layer = rnn()
+    head = dense("head", layer.wires[0], 5, seed=3)
+    with pytest.raises(
+        ConfigError, match=r"rnn input with pe=8, simd=6, rnn hidden with pe=8, simd=8, head with pe=5,"
+    ):
+        hwgen.schedule(network([layer, head], [head.wires[0]]), constant_products="shift-add")
 
 
 def test_without_da4ml_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hwgen import planning
-from hwgen.dataflow import Design
+from hwgen.dataflow import CellNode, Dataflow, DenseNode, Design
 from hwgen.devices import device
 from hwgen.errors import ConfigError, listing
 from hwgen.explore.fit import Target, choose
@@ -55,10 +55,15 @@ def schedule(
 def _checked(design: Design) -> Design:
     """The design, unless it has no product for an option that is about products of one cycle."""
     maker = design.options.constant_products
-    if maker != "multiply" and all(product.graph is None for product in design.products):
-        whole = listing(f"{p.name} with pe={p.rows}, simd={p.columns}" for p in design.products)
-        raise ConfigError(
-            f"--constant-products {maker} is about products that take one cycle, and none does; with --folding one "
-            f"can: {whole}"
-        )
-    return design
+    if maker == "multiply" or any(product.graph is not None for product in design.products):
+        return design
+    found = {product.name: product for product in design.products}
+    if isinstance(design, Dataflow):
+        cells = [node for node in design.nodes if isinstance(node, CellNode)]
+        found = {f"{node.name} {product.name}": product for node in cells for product in node.design.products}
+        found |= {node.name: node.product for node in design.nodes if isinstance(node, DenseNode)}
+    whole = listing(f"{name} with pe={product.rows}, simd={product.columns}" for name, product in found.items())
+    raise ConfigError(
+        f"--constant-products {maker} is about products that take one cycle, and none does; with --folding one can: "
+        f"{whole}"
+    )
