@@ -30,14 +30,23 @@ class Registers:
     table: int = 1
     levels: int = 2
     elementwise: int = 1
+    # Levels of adders of the hidden product, where they are others.
+    hidden_adders: int | None = None
+
+    @property
+    def in_loop(self) -> Registers:
+        """Those of the hidden product."""
+        return self if self.hidden_adders is None else replace(self, adders=self.hidden_adders)
 
     def of_one_tile(self) -> Registers:
         """Those of a recurrence whose product takes one tile: only what its clock needs is in the loop.
 
-        Nothing chooses among columns of h, so their registers are the operands of the product; and the sum of two
-        codes reaches the table behind it in the same cycle.  A fast clock needs them all.
+        Nothing chooses among columns of h, so their registers are the operands of the product; and three levels of its
+        adders take less time than a multiplication of a step function does.  A fast clock needs all registers.
         """
-        return self if self.adders == 1 else replace(self, operand=0, clamp=0)
+        if self.adders == 1:
+            return self
+        return replace(self, operand=0, hidden_adders=max(self.adders, 3))
 
 
 SLOW = Registers(weight=1, sums=1, adders=4, clamp=0, levels=4)

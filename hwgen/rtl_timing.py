@@ -76,12 +76,12 @@ class Timeline(ABC):
     @cached_property
     def hidden_tree(self) -> int:
         """Registers in the adder trees of the hidden product."""
-        return product_stages(self.design.hidden_product, self.registers)[1]
+        return product_stages(self.design.hidden_product, self.registers.in_loop)[1]
 
     @cached_property
     def multiplied(self) -> int:
         """Registers behind the multipliers of the hidden product."""
-        return product_stages(self.design.hidden_product, self.registers)[0]
+        return product_stages(self.design.hidden_product, self.registers.in_loop)[0]
 
     @property
     def total(self) -> int:

@@ -192,9 +192,10 @@ class Pipeline:
         return inner + starts
 
     def _places(self, levels: tuple[int, ...]) -> tuple[int, ...]:
-        # Registers are spread over all levels, that of the start included, whose register is the last.
+        # Registers are spread over all levels, that of the start included, whose register is the last.  Codes may have
+        # to be chosen in front of the first levels, so these are not more than others between two registers.
         parts, whole = self.stages + 1, self.graph.depth + 1
-        return tuple(max(level - 1, 0) * parts // whole for level in levels)
+        return tuple(max(level * parts - 1, 0) // whole for level in levels)
 
     def _held(self, place: tuple[int, ...]) -> tuple[int, ...]:
         held = [0] * len(place)
