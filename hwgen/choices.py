@@ -13,7 +13,7 @@ from hwgen.errors import ConfigError, listing, printable
 from hwgen.mapping import Memory
 from hwgen.rtl_timing import timeline
 from hwgen.schedule import Options, Schedule, design_cell
-from hwgen.storage import STYLES, LookAhead, Memories, check_look_ahead, flat
+from hwgen.storage import AUTO, STYLES, LookAhead, Memories, check_look_ahead, flat
 
 # Memories that have no choice, and what they are instead: what reads them does so in the cycle of the address.
 _READ_AT_ONCE = ("hidden_state", "outputs", "initial_states")
@@ -58,14 +58,18 @@ def place(design: Design, memory: Memories | None) -> Design:
     if not asked:
         return design
     if isinstance(design, Schedule):
-        _check_names(asked, list(memories(design)))
-        return _chosen(design, replace(design.options, memory=tuple(sorted(asked.items()))))
-    _check_names(asked, [name for node in design.nodes for name in _names(node)])
+        known = list(memories(design))
+    else:
+        known = [name for node in design.nodes for name in _names(node)]
+    _check_names(asked, known)
+    asked = {name: style for name, style in sorted(asked.items()) if style != AUTO}
+    if isinstance(design, Schedule):
+        return _chosen(design, replace(design.options, memory=tuple(asked.items())))
     return replace(design, nodes=tuple(_placed(node, asked) for node in design.nodes))
 
 
 def _placed(node: Node, asked: Mapping[str, str]) -> Node:
-    parts = {name: name.partition(".") for name in sorted(asked)}
+    parts = {name: name.partition(".") for name in asked}
     own = {inner: asked[name] for name, (owner, _, inner) in parts.items() if owner == node.name}
     if not own:
         return node
@@ -138,5 +142,5 @@ def asked(design: Design) -> dict[str, Any]:
         if isinstance(node, CellNode) and node.design.options.look_ahead is not None:
             ahead[node.name] = node.design.options.look_ahead
         styles = memories(node).items()
-        memory |= {f"{node.name}.{name}".rstrip("."): style for name, (_, style) in styles if style != "auto"}
+        memory |= {f"{node.name}.{name}".rstrip("."): style for name, (_, style) in styles if style != AUTO}
     return ({"memory": memory} if memory else {}) | ({"look_ahead": ahead} if ahead else {})

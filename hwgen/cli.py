@@ -188,6 +188,13 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
 )
 @_constant_products
 @click.option(
+    "--products-per-dsp",
+    default="1",
+    show_default=True,
+    metavar="N",
+    help="Narrow products that share a DSP, at most; 0: sums in LUTs; auto: what is best.",
+)
+@click.option(
     "--max-length",
     type=int,
     metavar="T",
@@ -223,6 +230,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
             streaming=options["streaming"],
             interleave=options["interleave"],
             constant_products=options["constant_products"],
+            products_per_dsp=options["products_per_dsp"],
             max_length=options["max_length"],
             outputs=tuple(outputs.split(",")) if outputs else None,
             memory=parse_memories(options["memory"]),
@@ -245,6 +253,13 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     "--interleave", default="1", show_default=True, metavar="LIST", help="Numbers of sequences to try: 1,2,4."
 )
 @_constant_products
+@click.option(
+    "--products-per-dsp",
+    default="1",
+    show_default=True,
+    metavar="N",
+    help="As hwgen build takes it; auto: one more axis.",
+)
 @click.option("--steps-per-second", type=float, metavar="N", help="Mark the smallest point that reaches this rate.")
 @click.option("--latency-us", type=float, metavar="US", help="... that has a sequence done in time.")
 @click.option(

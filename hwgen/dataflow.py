@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hwgen import integer
+from hwgen.folding import product_folding
 from hwgen.forms import Certified
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer import IntegerCell
@@ -34,6 +35,8 @@ class Stream:
     lanes: int
     beats: int
     per_step: bool
+    # Bits of TID, where sequences are interleaved.
+    id_bits: int = 0
 
     @property
     def width(self) -> int:
@@ -118,7 +121,7 @@ class DenseNode(Node):
     @property
     def folding(self) -> dict[str, Any]:
         """PE and SIMD."""
-        return {"pe": self.design.pe, "simd": self.design.simd}
+        return dict(product_folding(self.design.pe, self.design.simd, self.design.packing))
 
     @property
     def cycles(self) -> int:
@@ -285,6 +288,7 @@ class Dataflow:
         return {
             "target": asdict(self.options.target),
             "clock_mhz": self.options.clock_mhz,
+            **({"interleave": self.options.interleave} if self.options.interleave > 1 else {}),
             "max_length": self.options.max_length,
             "folding": self.foldings(),
             "cycles": {

@@ -10,30 +10,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hwgen import packing
 from hwgen.errors import ConfigError
 from hwgen.forms import Certified, latency
 from hwgen.integer_cells import IntegerGru, IntegerRnn, RecurrentCell
 from hwgen.interleaving import interval
+from hwgen.packing import check_packing
+from hwgen.quantizer import IntegerType
 
 # Multipliers that a design may take when no rate is asked for: what a small device has to spare.
 DEFAULT_MULTIPLIERS = 64
 DEFAULT_CYCLES = 128
+# In a folding file beside PE and SIMD: how many products share a DSP.
+PACKING = "products_per_dsp"
 
 
 @dataclass(frozen=True)
 class Folding:
-    """PE rows times SIMD columns a cycle, for the input and for the recurrent product of a layer."""
+    """PE rows times SIMD columns a cycle, for the input and for the recurrent product of a layer.
+
+    ``input_packing`` and ``hidden_packing`` say how many products share a DSP, as ``packing`` has it.
+    """
 
     input_pe: int
     input_simd: int
     hidden_pe: int
     hidden_simd: int
+    input_packing: int = 1
+    hidden_packing: int = 1
 
     def to_dict(self) -> dict[str, dict[str, int]]:
         """As it stands in a folding file."""
         return {
-            "input": {"pe": self.input_pe, "simd": self.input_simd},
-            "hidden": {"pe": self.hidden_pe, "simd": self.hidden_simd},
+            "input": product_folding(self.input_pe, self.input_simd, self.input_packing),
+            "hidden": product_folding(self.hidden_pe, self.hidden_simd, self.hidden_packing),
         }
 
     @staticmethod
@@ -55,7 +67,21 @@ class Folding:
                         f"with integers of at least 1; {product}.{key} is {value!r}"
                     )
                 values.append(value)
-        return Folding(*values)
+        packings = [read_packing(data[product], f"{label}: {product}") for product in ("input", "hidden")]  # type: ignore[index]
+        return Folding(*values, *packings)
+
+
+def product_folding(pe: int, simd: int, packing: int) -> dict[str, int]:
+    """One product as it stands in a folding file, which says nothing of what is multiplied one by one."""
+    return {"pe": pe, "simd": simd} | ({PACKING: packing} if packing != 1 else {})
+
+
+def read_packing(product: Mapping[str, Any], label: str) -> int:
+    """How many products of a product in a folding file share a DSP; raises ConfigError unless it is a number."""
+    value = product.get(PACKING, 1)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigError(f"{label}.{PACKING} must be an integer of at least 0, not {value!r}")
+    return value
 
 
 def read_foldings(path: Path) -> Any:
@@ -94,6 +120,26 @@ def check_folding(cell: RecurrentCell, folding: Folding) -> None:
     ):
         if value not in legal:
             raise ConfigError(f"folding {name} must {rule}, not {value}; nearest legal: {nearest(value, legal)}")
+    for name, packed in (("input", folding.input_packing), ("hidden", folding.hidden_packing)):
+        if packed != 1:
+            check_packing(f"folding {name}.{PACKING}", packed, legal_packings(cell, folding, name))
+
+
+def legal_packings(cell: RecurrentCell, folding: Folding, name: str) -> tuple[int, ...]:
+    """How many products of the product ``name``, input or hidden, may share a DSP."""
+    gates, pe, simd, codes = cell.rows, folding.hidden_pe, folding.hidden_simd, cell.hidden
+    weights = np.stack([gate.hidden_weights for gate in gates])
+    if name == "input":
+        pe, simd, codes = folding.input_pe, folding.input_simd, cell.input
+        weights = np.stack([gate.input_weights for gate in gates])
+    return packing.legal(weights, common_type([gate.weight for gate in gates]), codes, pe, weights.size // (pe * simd))
+
+
+def common_type(types: list[IntegerType]) -> IntegerType:
+    """The type of all weights of a product, whose gates may differ."""
+    if all(each == types[0] for each in types):
+        return types[0]
+    return IntegerType.holding(min(t.storage.lo for t in types), max(t.storage.hi for t in types))
 
 
 def nearest(value: int, legal: list[int]) -> str:

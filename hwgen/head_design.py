@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from hwgen import packing
 from hwgen.errors import ConfigError
-from hwgen.folding import divisors
+from hwgen.folding import PACKING, divisors
 from hwgen.integer_network import DenseStage, StepStage
 from hwgen.mapping import Memory, code_bits, memory, styled, weight_memory
+from hwgen.packing import check_packing
 from hwgen.quantizer import IntegerType
 from hwgen.registers import Registers, latency, product_latency, product_stages
-from hwgen.schedule import FoldedProduct, fold, signed, with_graph
+from hwgen.schedule import FoldedProduct, fold, packed, signed, with_graph
 from hwgen.storage import AUTO
 
 
@@ -46,6 +48,7 @@ class DenseDesign:
     simd: int
     vectors: int
     registers: Registers
+    packing: int = 1
     # Styles of memories that the user chose, by name.
     memory: tuple[tuple[str, str], ...] = ()
     # How it is built if it takes one cycle.
@@ -55,6 +58,8 @@ class DenseDesign:
         rows, columns = self.stage.weights.shape
         _check_divides(self.name, "pe", self.pe, rows, "outputs")
         _check_divides(self.name, "simd", self.simd, columns, "inputs")
+        if self.packing != 1:
+            check_packing(f"{self.name}: {PACKING}", self.packing, self.legal_packings)
         if self.vectors < 1:
             raise ConfigError(f"{self.name}: vectors must be at least 1, not {self.vectors}")
         least, greatest = self.reach
@@ -72,8 +77,15 @@ class DenseDesign:
     def product(self) -> FoldedProduct:
         """Weights in the order of the hardware: [pe, tile, lane]."""
         stage = self.stage
-        folded = fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total, self.style("weights"))
-        return with_graph(folded, self.source, self.constant_products)
+        product = fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total, self.style("weights"))
+        product = with_graph(product, self.source, self.constant_products)
+        return packed(product, self.packing, self.source)
+
+    @property
+    def legal_packings(self) -> tuple[int, ...]:
+        """How many products may share a DSP."""
+        weights = self.stage.weights
+        return packing.legal(weights, self.stage.weight, self.source, self.pe, weights.size // (self.pe * self.simd))
 
     @property
     def sum_bits(self) -> int:

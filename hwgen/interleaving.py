@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from hwgen.errors import ConfigError
 from hwgen.quantizer import IntArray
 
 # Contexts that a design can have: TID then still is a byte.
@@ -74,9 +75,21 @@ class Order:
         return tuple(a.sequence for a in self.arrivals if a.step == 0)
 
     @cached_property
+    def begun_by_end(self) -> tuple[int, ...]:
+        """How many sequences have begun when the first, the second, ... of them has ended."""
+        begun = np.cumsum([arrival.step == 0 for arrival in self.arrivals]).tolist()
+        return tuple(count for count, arrival in zip(begun, self.arrivals, strict=True) if arrival.last)
+
+    @cached_property
     def ended(self) -> tuple[int, ...]:
         """Sequences in the order of their last steps: that of their results."""
         return tuple(a.sequence for a in self.arrivals if a.last)
+
+
+def check_contexts(contexts: int) -> None:
+    """Raise ConfigError unless a design can have so many contexts."""
+    if not 1 <= contexts <= MOST_CONTEXTS:
+        raise ConfigError(f"--interleave must be from 1 to {MOST_CONTEXTS} sequences, not {contexts}")
 
 
 def interval(tiles: int, loop: int, contexts: int) -> int:

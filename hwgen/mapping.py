@@ -82,8 +82,13 @@ def limbs(multiplier: int, bits: int) -> list[int]:
 
 
 def product_in_dsp(product: FoldedProduct, codes: int, sums: int) -> bool:
-    """Whether a matrix-vector product of codes and sums of so many bits multiplies in DSPs."""
-    return not product.weight.bipolar and product.graph is None and in_dsp(codes, weight_bits(product), sums)
+    """Whether a matrix-vector product of codes and sums of so many bits multiplies in DSPs, one by one.
+
+    Where rows share a DSP this is said of one that is left alone.
+    """
+    if product.graph is not None:
+        return False
+    return product.packing != 0 and not product.weight.bipolar and in_dsp(codes, weight_bits(product), sums)
 
 
 # What follows takes numbers or arrays of them, of any shapes that fit each other.

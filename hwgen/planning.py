@@ -19,6 +19,7 @@ from hwgen.devices import device
 from hwgen.errors import ConfigError, listing, printable
 from hwgen.folding import DEFAULT_CYCLES, Folding, derive_folding, divisors, step_cycles
 from hwgen.integer_network import ConcatStage, DenseStage, IntegerNetwork, RecurrentStage, SelectStage, Stage
+from hwgen.interleaving import check_contexts
 from hwgen.layers import Wire
 from hwgen.lowering import lower
 from hwgen.network import Network, NetworkOutput
@@ -47,11 +48,11 @@ def schedule(
 
     ``folding`` fixes PE and SIMD, as ``to_dict`` of a design has them; otherwise a small balanced design is taken.
     ``outputs`` are sequence, last_hidden and last_cell of a network that is one LSTM layer, or names of outputs of any
-    other.  ``interleave`` sequences share one LSTM layer, each on its own TID.  ``memory`` are styles of memories by
-    name, ``look_ahead`` the time steps that input products may be ahead of their recurrences, of all layers or by node.
-    ``constant_products`` says what products that take one cycle are built of: multiply, shift-add or da4ml.  A design
-    that is not ``final`` stands for all of its foldings, which may have memories that it has not.  Raises ConfigError
-    where the options cannot be met, UnsupportedError for what has no hardware, ToolError without da4ml.
+    other.  ``interleave`` sequences share one recurrent layer, each on its own TID.  ``memory`` are styles of memories
+    by name, ``look_ahead`` the time steps that input products may be ahead of their recurrences, of all layers or by
+    node.  ``constant_products`` says what products that take one cycle are built of: multiply, shift-add or da4ml.  A
+    design that is not ``final`` stands for all of its foldings, which may have memories that it has not.  Raises
+    ConfigError where the options cannot be met, UnsupportedError for what has no hardware, ToolError without da4ml.
     """
     design = _plan(
         network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead, constant_products
@@ -85,15 +86,16 @@ def _plan(
         raise ConfigError("--folding: a model of several layers takes a folding for each of its nodes by name")
     if streaming:
         raise ConfigError("--streaming keeps the state of one LSTM layer; this model has other layers as well")
-    if interleave != 1:
-        raise ConfigError("--interleave shares one LSTM layer among sequences; this model has other layers as well")
     integer = lower(network)
     shown = _outputs(network, outputs)
     everything, wires = _spread_selections(network, integer)
     stages, aliases = _needed(everything, [wire.name for output in shown for wire in output.wires])
-    options = Options(device(target), _clock(clock_mhz), False, _max_length(max_length), tuple(o.name for o in shown))
+    _check_interleave(stages, interleave)
+    names, clock = tuple(output.name for output in shown), _clock(clock_mhz)
+    options = Options(device(target), clock, False, _max_length(max_length), names, interleave)
     options = replace(options, constant_products=check_constant_products(constants))
-    wired = wire_up(network, integer, stages, wires, aliases, shown, options, _derive(stages), folding or {})
+    derived = _derive(stages, interleave)
+    wired = wire_up(network, integer, stages, wires, aliases, shown, options, derived, folding or {})
     design = hold_paths(choices.run_ahead(wired, look_ahead))
     if max_length is not None and not design.stores_sequences:
         raise ConfigError("--max-length sizes the buffers of whole sequences; this model needs none, at any length")
@@ -111,6 +113,19 @@ def _max_length(max_length: int | None) -> int:
     if max_length is not None and not 1 <= max_length <= 65536:
         raise ConfigError(f"--max-length must be from 1 to 65536 steps, not {max_length}")
     return max_length or DEFAULT_MAX_LENGTH
+
+
+def _check_interleave(stages: list[Stage], contexts: int) -> None:
+    """Sequences share one forward layer, whose ports then have TID: nothing else knows which of them a beat is of."""
+    check_contexts(contexts)
+    if contexts == 1:
+        return
+    one = stages[0] if len(stages) == 1 else None
+    if not isinstance(one, RecurrentStage):
+        names = listing(printable(stage.name) for stage in stages)
+        raise ConfigError(f"--interleave {contexts} shares one recurrent layer among sequences, not {names}")
+    if one.cell.reverse:
+        raise ConfigError("--interleave takes steps as they come; a reversed layer needs the end of a sequence first")
 
 
 def _outputs(network: Network, names: tuple[str, ...] | None) -> tuple[NetworkOutput, ...]:
@@ -175,9 +190,14 @@ def _needed(everything: list[Stage], wires: list[str]) -> tuple[list[Stage], dic
     return [stage for stage in everything if needed & set(stage.gives)], aliases
 
 
-def _derive(stages: list[Stage]) -> Foldings:
-    """A small folding for each cell and dense layer by the name of its stage: none is slower than the slowest cell."""
+def _derive(stages: list[Stage], contexts: int) -> Foldings:
+    """A small folding for each cell and dense layer by the name of its stage: none is slower than the slowest cell.
+
+    A cell that several ``contexts`` share is the only one.
+    """
     cells = [stage.cell for stage in stages if isinstance(stage, RecurrentStage)]
+    if contexts > 1:
+        return {cell.name: derive_folding(cell, None, contexts) for cell in cells}
     slowest = max([step_cycles(cell, derive_folding(cell, None)) for cell in cells], default=DEFAULT_CYCLES)
     foldings: Foldings = {cell.name: derive_folding(cell, slowest) for cell in cells}
     for stage in stages:

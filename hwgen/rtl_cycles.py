@@ -71,17 +71,18 @@ def simulate(design: Design, lengths: Sequence[int], registers: Registers | None
     """Run sequences of so many steps back to back, with no stalls at the edges, until nothing moves any more."""
     registers = registers or registers_for(design.options.clock_mhz)
     loops: dict[str, Loop] = {}
+    order = Order(tuple(lengths), design.options.interleave)
     if isinstance(design, Schedule):
         channels: dict[str, Channel] = {}
         loops[""] = Loop(timeline(design, registers))
         edges = {port.name: Channel() for port in (*design.inputs, *design.outputs)}
-        order = Order(tuple(lengths), design.options.interleave)
         owners = dict.fromkeys(cell_processes(loops[""], edges, order), design.cell.name)
     else:
         channels = {stream.name: Channel() for stream in design.streams}
         edges = {edge.port.name: channels[edge.stream.name] for edge in (*design.input_edges, *design.output_edges)}
-        owners = {process: node.name for node in design.nodes for process in _node(node, channels, registers, loops)}
-        order = Order(tuple(lengths))
+        owners = {
+            process: node.name for node in design.nodes for process in _node(node, channels, registers, loops, order)
+        }
     owners |= {_source(edges[port.name], port, order): port.name for port in design.inputs}
     owners |= {_sink(edges[port.name]): port.name for port in design.outputs}
     run(owners)
@@ -132,7 +133,7 @@ def _sink(channel: Channel) -> Process:
 
 
 def _node(
-    node: Node, channels: Mapping[str, Channel], registers: Registers, loops: dict[str, Loop]
+    node: Node, channels: Mapping[str, Channel], registers: Registers, loops: dict[str, Loop], order: Order
 ) -> Iterator[Process]:
     inputs = [channels[stream.name] for stream in node.inputs]
     outputs = [channels[stream.name] for stream in node.outputs]
@@ -140,7 +141,7 @@ def _node(
         ports = (*node.design.inputs, *node.design.outputs)
         edges = {port.name: channel for port, channel in zip(ports, (*inputs, *outputs), strict=True)}
         loops[node.name] = Loop(timeline(node.design, registers))
-        yield from cell_processes(loops[node.name], edges)
+        yield from cell_processes(loops[node.name], edges, order if node.design.options.interleave > 1 else None)
     elif isinstance(node, DenseNode):
         yield from _dense(node, inputs[0], outputs[0])
     elif isinstance(node, MapNode):

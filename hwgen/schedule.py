@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from hwgen import packing
 from hwgen.adders import AdderGraph, adder_graph, check_constant_products
 from hwgen.devices import Device, device
 from hwgen.errors import ConfigError, printable
-from hwgen.folding import Folding, check_folding, derive_folding, recurrence_depth
+from hwgen.folding import Folding, check_folding, common_type, derive_folding, recurrence_depth
 from hwgen.forms import Certified
 from hwgen.integer import IntegerCell, Interval
 from hwgen.integer_cells import RecurrentCell
-from hwgen.interleaving import MOST_CONTEXTS, interval
+from hwgen.interleaving import check_contexts, interval
 from hwgen.lowering import lower_cell
 from hwgen.network import Network
 from hwgen.quantizer import IntArray, IntegerType
@@ -35,8 +36,8 @@ OUTPUTS = ("sequence", "last_hidden", "last_cell")
 class FoldedProduct:
     """A matrix-vector product in hardware: rows x columns, PE x SIMD of them a cycle, weights as [pe, tile, lane].
 
-    ``sums`` is the exact range of its accumulators.  One that takes a single cycle may be a ``graph`` of adders in the
-    place of multiplications.
+    ``sums`` is the exact range of its accumulators; ``packing`` says how many products share a DSP.  One that
+    takes a single cycle may be a ``graph`` of adders in the place of multiplications.
     """
 
     name: str
@@ -47,6 +48,9 @@ class FoldedProduct:
     weight: IntegerType
     weights: IntArray
     sums: Interval
+    packing: int = 1
+    # How far apart products stand that share a DSP.
+    field_bits: int = 0
     # That of the memory of its weights.
     style: str = AUTO
     graph: AdderGraph | None = None
@@ -331,8 +335,8 @@ def design_cell(
         cell=cell,
         options=options,
         folding=folding,
-        input_product=_fold(cell, "input", folding.input_pe, folding.input_simd, options),
-        hidden_product=_fold(cell, "hidden", folding.hidden_pe, folding.hidden_simd, options),
+        input_product=_fold(cell, "input", folding.input_pe, folding.input_simd, folding.input_packing, options),
+        hidden_product=_fold(cell, "hidden", folding.hidden_pe, folding.hidden_simd, folding.hidden_packing, options),
         bias=np.stack([gate.bias for gate in cell.rows], axis=1).reshape(-1),
         units=units,
         inputs=tuple(inputs),
@@ -351,8 +355,7 @@ def _check_options(
     interleave: int,
 ) -> Options:
     layer = network.layer
-    if not 1 <= interleave <= MOST_CONTEXTS:
-        raise ConfigError(f"--interleave must be from 1 to {MOST_CONTEXTS} sequences, not {interleave}")
+    check_contexts(interleave)
     if not 1 <= clock_mhz <= 1000:
         raise ConfigError(f"--clock must be from 1 to 1000 MHz, not {clock_mhz:g}")
     if max_length is not None and not layer.reverse:
@@ -377,20 +380,16 @@ def _check_options(
     return Options(target, float(clock_mhz), streaming, max_length or DEFAULT_MAX_LENGTH, tuple(outputs), interleave)
 
 
-def _fold(cell: RecurrentCell, name: str, pe: int, simd: int, options: Options) -> FoldedProduct:
+def _fold(cell: RecurrentCell, name: str, pe: int, simd: int, rows: int, options: Options) -> FoldedProduct:
     """Weights in the order of the hardware: rows unit by unit, the gates of a unit side by side."""
     matrices = [gate.input_weights if name == "input" else gate.hidden_weights for gate in cell.rows]
     matrix = np.stack(matrices, axis=1).reshape(-1, matrices[0].shape[1])
-    types = [gate.weight for gate in cell.rows]
-    widest = (
-        types[0]
-        if all(t == types[0] for t in types)
-        else IntegerType.holding(min(t.storage.lo for t in types), max(t.storage.hi for t in types))
-    )
+    widest = common_type([gate.weight for gate in cell.rows])
     ranges = [gate.input_sum if name == "input" else gate.total for gate in cell.rows]
     sums = Interval(min(r.lo for r in ranges), max(r.hi for r in ranges))
+    codes = cell.input if name == "input" else cell.hidden
     folded = fold(name, matrix, pe, simd, widest, sums, options.style(f"{name}_weights"))
-    return with_graph(folded, cell.input if name == "input" else cell.hidden, options.constant_products)
+    return packed(with_graph(folded, codes, options.constant_products), rows, codes)
 
 
 def fold(
@@ -399,7 +398,18 @@ def fold(
     """A matrix [rows, columns] of weights with PE x SIMD of them a cycle, which divide its rows and columns."""
     rows, columns = matrix.shape
     weights = matrix.reshape(rows // pe, pe, columns // simd, simd).transpose(1, 0, 2, 3).reshape(pe, -1, simd)
-    return FoldedProduct(name, rows, columns, pe, simd, weight, weights, sums, style)
+    return FoldedProduct(name, rows, columns, pe, simd, weight, weights, sums, style=style)
+
+
+def packed(product: FoldedProduct, rows: int, codes: IntegerType) -> FoldedProduct:
+    """A product of which so many rows share a DSP, or of digits in LUTs if none do; 1 is what it is without.
+
+    A graph of adders has none to share.
+    """
+    if rows == 1 or product.graph is not None:
+        return product
+    bits = packing.field_bits(product.weights, packing.stored_bits(product.weight), codes)
+    return replace(product, packing=rows, field_bits=bits)
 
 
 def with_graph(product: FoldedProduct, codes: IntegerType, maker: str) -> FoldedProduct:

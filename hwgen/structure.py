@@ -110,6 +110,8 @@ def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, sta
     """hwgen_matvec: products, adder trees, accumulators; returns whether it multiplies in DSPs."""
     pe, simd, weight = product.pe, product.simd, mapping.weight_bits(product)
     dsp = mapping.product_in_dsp(product, codes, sum_bits)
+    if product.packing != 1:
+        return _shared_products(count, product, codes, sum_bits, stages, tree)
     bits = codes + 1 if product.weight.bipolar else codes + weight
     used = np.count_nonzero(product.weights.any(axis=1))
     if dsp:
@@ -148,6 +150,43 @@ def _graph(count: Count, pipeline: Pipeline) -> None:
     count.ff["constant adder"] += pipeline.register_bits
     count.ff["accumulator"] += len(pipeline.graph.rows) * pipeline.sum_bits
     count.flag(pipeline.stages + 1)
+
+
+def _shared_products(count: Count, product: FoldedProduct, codes: int, sum_bits: int, stages: int, tree: int) -> bool:
+    """hwgen_matvec where rows share DSPs, or what codes become by digits of weights."""
+    pe, simd, weight = product.pe, product.simd, mapping.weight_bits(product)
+    packing, terms, bits = product.packing, simd, product.field_bits
+    if packing:
+        groups, alone = divmod(pe, packing)
+        count.dsp += simd * (groups + (alone > 1))
+        count.ff["absorbed"] += simd * (pe - (alone == 1)) * bits * stages
+        if alone == 1 and mapping.product_in_dsp(product, codes, sum_bits):
+            count.dsp += simd * dsp_slices(codes, weight, count.flow)
+        elif alone == 1:
+            count.lut["multiplier"] += (codes + 1) * simd * (weight - 1)
+            count.ff["product"] += simd * bits * stages
+    else:
+        digits, terms, odd = -(-weight // 2), -(-simd // 2), simd % 2
+        count.lut["chain"] += simd * ((codes + 1) * (digits > 1) + codes)
+        # The first lane of a term chooses, the second one adds as well.
+        count.lut["chain"] += pe * digits * (terms * (codes + 2) + (terms - odd) * (codes + 3))
+        count.ff["product"] += pe * digits * terms * (codes + 3) * stages
+        count.lut["chain"] += pe * terms * sum(codes + 2 + 2 * above for above in range(1, digits))
+        bits = codes + weight + 1
+    levels = math.ceil(math.log2(terms))
+    early, tree_stages = max(0, tree - levels), min(tree, levels)
+    count.ff["product"] += pe * terms * bits * early
+    rows = terms
+    for level in range(1, levels + 1):
+        adders, rows = rows // 2, rows - rows // 2
+        count.lut["chain"] += pe * adders * (bits + level)
+        if level * (tree_stages + 1) // (levels + 1) > (level - 1) * (tree_stages + 1) // (levels + 1):
+            count.ff["adder"] += pe * rows * (bits + level)
+    count.lut["accumulator"] += pe * sum_bits
+    count.ff["accumulator"] += pe * sum_bits
+    count.flag(stages + tree + 1)
+    count.delay(2, stages + tree)
+    return packing > 1
 
 
 def _set_bits(product: FoldedProduct, weight: int) -> int:
@@ -200,7 +239,7 @@ def streamed_product(
         return
     dsp = _matvec(count, product, codes, sums, multiplied, tree)
     if outside is None:
-        _weights(count, product, registers.weight, dsp)
+        _weights(count, product, registers.weight, dsp and product.packing == 1)
     elif len(outside) > 1 and product.pe == 1:
         # Tiles in another order: which gate it is, and how far away its weights are.
         count.counter(len(outside))
@@ -267,7 +306,7 @@ def _hidden_product(times: Timeline, flow: str) -> Unit:
         count.ff["operand"] += product.simd * codes * times.registers.operand
         return count.unit()
     dsp = _matvec(count, product, codes, mapping.total_bits(design), times.multiplied, times.hidden_tree)
-    _weights(count, product, times.registers.weight, dsp)
+    _weights(count, product, times.registers.weight, dsp and product.packing == 1)
     count.ff["absorbed" if dsp else "operand"] += product.simd * codes * times.registers.operand
     return count.unit()
 

@@ -60,6 +60,7 @@ def shared_structure(pair: SharedWeights, registers: Registers, flow: str) -> Un
         design = node.design
         codes, sums = mapping.code_bits(design.cell.input), mapping.sum_bits(design)
         absorbed = mapping.product_in_dsp(design.input_product, codes, sums)
+        absorbed &= design.input_product.packing == 1
         count.ff["absorbed" if absorbed else "read"] += (registers.weight - 1) * pair.varying
     return count.unit()
 

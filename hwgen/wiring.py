@@ -28,7 +28,7 @@ from hwgen.dataflow import (
     sums_type,
 )
 from hwgen.errors import ConfigError, listing, printable
-from hwgen.folding import Folding, divisors, nearest
+from hwgen.folding import Folding, divisors, nearest, read_packing
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer_network import (
     ArgmaxStage,
@@ -54,14 +54,16 @@ class DenseFolding:
 
     pe: int
     simd: int
+    packing: int = 1
 
     @staticmethod
     def from_dict(data: object, label: str) -> DenseFolding:
         """What a folding file says; raises ConfigError unless it has the form of one."""
-        values = [data.get(key) if isinstance(data, Mapping) else None for key in ("pe", "simd")]
-        if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in values):
+        given = data if isinstance(data, Mapping) else {}
+        pe, simd = (given.get(key) for key in ("pe", "simd"))
+        if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in (pe, simd)):
             raise ConfigError(f'{label}: must be {{"pe": .., "simd": ..}} with integers of at least 1')
-        return DenseFolding(*values)  # type: ignore[arg-type]
+        return DenseFolding(pe, simd, read_packing(given, label))  # type: ignore[arg-type]
 
 
 Foldings = dict[str, Folding | DenseFolding]
@@ -200,9 +202,12 @@ class _Wiring:
         name = "x" if main else self._unique(own if _is_given(port.name) else what)
         beats = fed.features // lanes
         codes = fed.quantizer.codes
-        stream = Stream(self._unique(f"{name}_codes"), codes, lanes, beats, fed.per_step)
+        # Initial states come in the order in which their sequences begin.
+        ids = (self.options.interleave - 1).bit_length() if fed.per_step else 0
+        stream = Stream(self._unique(f"{name}_codes"), codes, lanes, beats, fed.per_step, ids)
         text = f"{printable(port.name)} of every {'time step' if fed.per_step else 'sequence'}"
-        self.edges.append(Edge(Port(name, "in", text, codes, lanes, beats, fed.per_step), stream, wire))
+        port_in = Port(name, "in", text, codes, lanes, beats, fed.per_step, id_bits=ids)
+        self.edges.append(Edge(port_in, stream, wire))
         self._offer(wire, stream, 0)
 
     def output_edges(self, outputs: tuple[NetworkOutput, ...]) -> tuple[Edge, ...]:
@@ -217,7 +222,8 @@ class _Wiring:
                 stream = self._take(wire)
                 name = self._unique(own if _is_given(output.name) else "y" if stream.per_step else "result")
                 what = f"{printable(output.name)} of every {'time step' if stream.per_step else 'sequence'}"
-                port = Port(name, "out", what, stream.codes, stream.lanes, stream.beats, stream.per_step)
+                lanes, beats, ids = stream.lanes, stream.beats, stream.id_bits
+                port = Port(name, "out", what, stream.codes, lanes, beats, stream.per_step, id_bits=ids)
                 edges[wire] = Edge(port, stream, wire)
         return tuple(edges.values())
 
@@ -273,7 +279,7 @@ class _Wiring:
         )
         turns = self._turns[self._wire(stage.source)] + cell.reverse
         outputs = tuple(
-            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step)
+            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step, port.id_bits)
             for port in design.outputs
         )
         self.nodes.append(CellNode(name, inputs, outputs, design))
@@ -304,6 +310,7 @@ class _Wiring:
             folding.simd,
             1,
             self.registers,
+            folding.packing,
             constant_products=self.options.constant_products,
         )
         design = replace(design, vectors=dense_vectors(design.product, stage.step, self.registers))

@@ -39,6 +39,7 @@ LAYERS = (
     ("devices",),
     ("interleaving",),
     ("adders",),
+    ("packing",),
     ("folding",),
     ("storage",),
     ("schedule",),

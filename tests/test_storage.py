@@ -119,6 +119,8 @@ def test_memories_are_where_they_are_wanted(lstm: hwgen.Network) -> None:
         assert blocks(design) == {**before, name: True}
         assert cost.predict(design).whole.bram > cost.predict(auto).whole.bram == 0
         assert predict(design, [4, 3]) == predict(auto, [4, 3])
+    # What is said without need changes nothing.
+    assert hwgen.schedule(lstm, folding=FOLDING, memory=dict.fromkeys(before, "auto")).options == auto.options
     turned = hwgen.schedule(hwgen.load(REVERSED), memory={"x": "distributed", "input_weights": "distributed"})
     assert isinstance(turned, Schedule)
     found = blocks(turned)

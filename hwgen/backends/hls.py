@@ -65,7 +65,7 @@ def _context(design: Design, origin: str) -> dict[str, object]:
         "summary": _summary(design),
         "design": design,
         "options": design.options,
-        "axis": {port.name: f"ap_axiu<{port.bits}, 0, 0, 0>" for port in ports},
+        "axis": {port.name: f"ap_axiu<{port.bits}, 0, {port.id_bits}, 0>" for port in ports},
         "code_types": {port.name: ap_type(port.codes.storage) for port in ports},
         "ports": {port.name: port for port in ports},
         # What the test bench calls the streams of the ports: names from a model keep clear of its own.

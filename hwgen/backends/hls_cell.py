@@ -14,24 +14,38 @@ from hwgen.integer_cells import IntegerGru, IntegerRnn, RecurrentCell
 from hwgen.quantizer import IntArray
 from hwgen.schedule import RUN_AHEAD, Schedule, signed
 
+# An HLS compiler makes the pipeline deeper than RTL that is written for it: so many times as deep is room enough.
+_GAP = 2
+# Time steps in front of the stream of sums: at the edge, in the input product, and in both changes of beat width.
+_STEPS_IN_FRONT = 4
+
 
 def cell_context(design: Schedule) -> dict[str, object]:
     """What the parameters and weights of a cell and its part of a top level print."""
     cell = design.cell
     input_sums, totals = signed(design.input_product.sums), signed(design.hidden_product.sums)
     ports = (*design.inputs, *design.outputs)
-    beats = {"h0": "hidden_beat", "c0": "cell_beat", "y": "hidden_beat", "h_n": "hidden_beat", "c_n": "cell_beat"}
+    contexts = design.options.interleave
+    # Of interleaved sequences only what leaves names its context.
+    initial = "initial_" if contexts > 1 else ""
+    initial_beats = {"h0": f"{initial}hidden_beat", "c0": f"{initial}cell_beat"}
+    beats = initial_beats | {"y": "hidden_beat", "h_n": "hidden_beat", "c_n": "cell_beat"}
     codes = {name: f"hls::stream<{beat}>& {name}_codes" for name, beat in beats.items()}
     context = {
         "space": f"{top_name(design)}_design",
         "guard": f"{top_name(design)}_".upper(),
         "recurrent_parameters": [
             "hls::stream<sums_beat>& sums",
+            *(["hls::stream<Contexts::id_t>& contexts"] if contexts > 1 else []),
             *(codes[port.name] for port in design.inputs if port.name != "x"),
             "hls::stream<states_beat>& states",
         ],
         "select_parameters": ["hls::stream<states_beat>& states", *(codes[port.name] for port in design.outputs)],
         "design": design,
+        "contexts": contexts,
+        "context_gap": _GAP * design.depth,
+        "context_steps": context_steps(design),
+        "initial_beats": initial_beats,
         "cell": cell,
         "input_code": ap_type(cell.input.storage),
         "hidden_code": ap_type(cell.hidden.storage),
@@ -51,7 +65,8 @@ def cell_context(design: Schedule) -> dict[str, object]:
         "groups": cell.hidden_size // design.units,
     }
     if isinstance(cell, IntegerRnn):
-        return context | {"recurrence": "rnn_recurrence", "expression": _nested(cell.gate.steps)}
+        expression = _nested(cell.gate.steps)
+        return context | {"recurrence": "rnn_recurrence", "expression": expression, "carries": False}
     if isinstance(cell, IntegerGru):
         return context | _gru(design, cell)
     context["initial"] = [
@@ -94,6 +109,7 @@ def _gru(design: Schedule, cell: IntegerGru) -> dict[str, object]:
         **calls,
         **types,
         "recurrence": "gru_recurrence",
+        "carries": True,
         "factor": ap_type(design.factors.type),
         "gates": [_gate(gate) for gate in cell.rows],
         "hidden_bias": constants("hidden_bias", bias[:1] if (bias == bias[0]).all() else bias),
@@ -127,6 +143,11 @@ def run_ahead(design: Schedule) -> int:
     if design.options.look_ahead is not None:
         return max(2, design.options.look_ahead * design.hidden_product.folds)
     return max(2, min(RUN_AHEAD, design.hidden_product.folds))
+
+
+def context_steps(design: Schedule) -> int:
+    """Time steps that are between the edge and the recurrence at once: in the stream of sums, and in front of it."""
+    return run_ahead(design) // design.hidden_product.folds + _STEPS_IN_FRONT
 
 
 def sums_fifo(design: Schedule) -> str:

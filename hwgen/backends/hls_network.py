@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 
 from hwgen.backends.cpp import ap_type, call, constants, matrix, memory, parameters, step_struct
-from hwgen.backends.hls_cell import cell_context, cell_kind, run_ahead, sums_fifo
+from hwgen.backends.hls_cell import cell_context, cell_kind, context_steps, run_ahead, sums_fifo
 from hwgen.backends.hls_storage import fifo, storage
 from hwgen.backends.naming import comment, top_name
 from hwgen.dataflow import (
@@ -94,6 +94,8 @@ class _Top:
     taken: set[str]
     links: dict[str, Link] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
+    # The stream of the contexts of interleaved sequences, if there is one.
+    contexts: str = ""
 
     def link(self, name: str, beat: str, depth: int = _DEPTH, why: str = "") -> str:
         """A stream of its own; returns the name that was free."""
@@ -116,7 +118,7 @@ class _Top:
 def network_context(design: Dataflow, environment: jinja2.Environment) -> dict[str, object]:
     """What network.cpp.jinja prints."""
     top = _top(design)
-    headers = {"streams.hpp"}
+    headers = {"streams.hpp"} | ({"contexts.hpp"} if design.options.interleave > 1 else set())
     for node in design.nodes:
         headers |= _headers(design, node)
     return {
@@ -127,7 +129,12 @@ def network_context(design: Dataflow, environment: jinja2.Environment) -> dict[s
             if not isinstance(node, BufferNode)
         ],
         "edges": [
-            {"port": edge.port, "direction": edge.port.direction, "beat": beat_type(edge.stream)}
+            {
+                "port": edge.port,
+                "direction": edge.port.direction,
+                "beat": beat_type(edge.stream, edge.port.direction == "out"),
+                "ids": _id_type(edge.stream) if edge.port.direction == "in" and edge.port.id_bits else "",
+            }
             for edge in (*design.input_edges, *design.output_edges)
         ],
         "picture": [
@@ -161,9 +168,16 @@ def node_files(design: Dataflow, origin: str, environment: jinja2.Environment) -
     return files
 
 
-def beat_type(stream: Stream) -> str:
-    """The C++ type of its beats."""
+def beat_type(stream: Stream, leaves: bool = False) -> str:
+    """The C++ type of its beats; those of interleaved sequences that leave a layer have their context with them."""
+    if stream.id_bits and leaves:
+        return f"hwgen::context_beat<{ap_type(stream.codes.storage)}, {stream.lanes}, {_id_type(stream)} >"
     return f"hwgen::beat<{ap_type(stream.codes.storage)}, {stream.lanes}>"
+
+
+def _id_type(stream: Stream) -> str:
+    """The C++ type of its contexts."""
+    return f"ap_uint<{stream.id_bits}>"
 
 
 # Nodes one by one.
@@ -302,7 +316,7 @@ def _top(design: Dataflow) -> _Top:
     behind = {node.outputs[0].name: node for node in design.nodes if isinstance(node, BufferNode)}
     for stream in design.streams:
         if stream.name not in behind:
-            top.link(stream.name, beat_type(stream))
+            top.link(stream.name, beat_type(stream, all(stream is not edge.stream for edge in design.input_edges)))
 
     def place(stream: Stream) -> str:
         while stream.name in behind:
@@ -334,7 +348,14 @@ def _top(design: Dataflow) -> _Top:
                     link.depth, link.why = stream.beats, "A vector: parts from one source must not wait for each other"
     ports = f"{top_name(design)}_ports"
     for edge in design.input_edges:
-        top.task(f"read_{edge.port.name}", f"{ports}::read_{edge.port.name}", edge.port.name, place(edge.stream))
+        streams = [place(edge.stream)]
+        if edge.port.id_bits:
+            # The one layer that such a design consists of takes them.
+            (cell,) = (node.design for node in design.nodes if isinstance(node, CellNode))
+            why = "One for each time step that has entered: as many as there are between the edge and the recurrence"
+            top.contexts = top.link("contexts", _id_type(edge.stream), context_steps(cell), why)
+            streams.append(top.contexts)
+        top.task(f"read_{edge.port.name}", f"{ports}::read_{edge.port.name}", edge.port.name, *streams)
     for node in design.nodes:
         _add(top, node, _space(design, node), [place(s) for s in node.inputs], [place(s) for s in node.outputs])
     for edge in design.output_edges:
@@ -374,7 +395,8 @@ def _add_cell(top: _Top, node: CellNode, space: str, inputs: list[str], outputs:
     codes = through(codes, chain[-1], "sums_beat", run_ahead(design), "As deep as the input product is to run ahead")
     top.links[codes].memory = sums_fifo(design)
     states = top.link(f"{name}_states", f"{space}::states_beat")
-    top.task(f"{name}_recurrent_step", f"{space}::recurrent_step", codes, *given, states)
+    contexts = [top.contexts] if top.contexts else []
+    top.task(f"{name}_recurrent_step", f"{space}::recurrent_step", codes, *contexts, *given, states)
     # Outputs in time order leave a reversed layer by way of the second reversal.
     backward = {
         port.name: top.link(f"{name}_y_backward", f"{space}::hidden_beat")

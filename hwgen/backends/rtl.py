@@ -210,7 +210,7 @@ def _carried(design: Schedule) -> dict[str, object] | None:
 
 def _state_memory(design: Schedule) -> str:
     if design.options.interleave > 1:
-        return "hwgen_context_memory"
+        return "hwgen_context_hidden" if isinstance(design.cell, IntegerRnn) else "hwgen_context_memory"
     return "hwgen_hidden_memory" if isinstance(design.cell, IntegerRnn) else "hwgen_state_memory"
 
 

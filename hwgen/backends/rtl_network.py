@@ -161,7 +161,8 @@ def _instance(design: Dataflow, node: Node) -> Instance:
         given = zip((*node.design.inputs, *node.design.outputs), (*node.inputs, *node.outputs), strict=True)
         for port, stream in given:
             edge = f"{'s' if port.direction == 'in' else 'm'}_axis_{port.name}"
-            ports += [(f"{edge}_t{what}", f"{stream.name}_{what}") for what in ("valid", "ready", "data", "last")]
+            signals = ("valid", "ready", "data", *(["id"] if port.id_bits else []), "last")
+            ports += [(f"{edge}_t{what}", f"{stream.name}_{what}") for what in signals]
         return Instance(module_name(design, node), name, (), tuple(ports))
     (stream,) = node.inputs[:1]
     width = ("Width", stream.bits)

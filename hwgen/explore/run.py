@@ -29,6 +29,7 @@ from hwgen.explore.tables import KINDS, Table
 from hwgen.host import write_file
 from hwgen.lowering import lower
 from hwgen.network import Network
+from hwgen.packing import Asked, check_asked
 
 # Spaces of so many points are predicted whole; of larger ones fronts of parts are combined.
 WHOLE = 2_000_000
@@ -94,6 +95,7 @@ def explore(
     steps_per_second: float | None = None,
     latency_us: float | None = None,
     fit: str | None = None,
+    products_per_dsp: Asked = 1,
     accuracy: Mapping[str, float] | None = None,
     progress: Progress = lambda message: None,
     **options: Any,
@@ -101,11 +103,12 @@ def explore(
     """Predict every legal folding of each network, and keep the Pareto front over cycles, latency, LUT, DSP, block RAM.
 
     ``networks`` go by the name that points have, ``interleave`` are numbers of sequences to try; latency is that of a
-    sequence of ``length`` steps.  With a target (``hwgen.schedule`` says which) the point that the scheduler would take
+    sequence of ``length`` steps.  ``products_per_dsp`` is that of ``hwgen.schedule``: ``auto`` makes it an axis of each
+    product.  With a target (``hwgen.schedule`` says which) the point that the scheduler would take
     is marked as chosen.  ``accuracy`` of each network is one more objective.  Raises ConfigError for options that make
     no sense, or a target that nothing meets.
     """
-    part = device(target)
+    part, shared = device(target), check_asked(products_per_dsp)
     goal = Target.of(part, float(clock_mhz), steps_per_second, latency_us, length, fit or "smallest")
     wanted = any(value is not None for value in (steps_per_second, latency_us, fit))
     begin = time.perf_counter()
@@ -115,7 +118,7 @@ def explore(
         for contexts in interleave:
             progress(f"{name}: tables of all foldings")
             base = planning.schedule(network, target, clock_mhz, interleave=contexts, final=False, **options)
-            found = space(base, part.flow)
+            found = space(base, part.flow, shared)
             size += found.size
             progress(f"{name}: {found.size:,} design points")
             rows, kept, count = front_of(found, length)

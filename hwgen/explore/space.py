@@ -35,6 +35,7 @@ from hwgen.dataflow import (
     WidenNode,
 )
 from hwgen.explore.tables import KINDS, Table, cell_table, node_table, sharing_changes
+from hwgen.packing import Asked
 from hwgen.quantizer import IntArray
 from hwgen.schedule import Schedule
 from hwgen.sharing import alike
@@ -130,12 +131,12 @@ class Space:
         return {}
 
 
-def space(base: Design, flow: str = "xc7") -> Space:
-    """The space of a design."""
+def space(base: Design, flow: str = "xc7", asked: Asked = 1) -> Space:
+    """The space of a design; ``asked`` is how many products may share a DSP, ``AUTO`` whatever is best of each."""
     if isinstance(base, Schedule):
-        return Space(base, (cell_table("layer", base, flow),), flow)
+        return Space(base, (cell_table("layer", base, flow, asked=asked),), flow)
     nodes = [node for node in base.nodes if isinstance(node, CellNode | DenseNode)]
-    return Space(base, tuple(node_table(node, flow) for node in nodes), flow)
+    return Space(base, tuple(node_table(node, flow, asked) for node in nodes), flow)
 
 
 _ONE = np.ones(1, np.int64)
@@ -225,7 +226,8 @@ class _Walk:
         # Another reader of the same stream holds it up, once it is as far behind as its buffer allows.
         held = max(self.length - _AHEAD, 0) * self.readers.get(self._source(node.inputs[0]), 0)
         begin = pace.first + (np.maximum(self.length * pace.apart, held) if reverse else 0)
-        apart = table.interval if reverse else np.maximum(pace.apart, table.interval)
+        # Steps of one sequence, however many others are interleaved with it.
+        apart = table.loop if reverse else np.maximum(pace.apart, table.loop)
         first, span = begin + table.first, table.last - table.first
         for output in node.outputs:
             beats = output.width // table.lanes_out

@@ -20,8 +20,9 @@ from hwgen.cost import Resources, priced, total
 from hwgen.counting import Unit
 from hwgen.dataflow import CellNode, DenseNode
 from hwgen.errors import ConfigError
-from hwgen.folding import Folding, divisors, legal_hidden_pe
+from hwgen.folding import Folding, divisors, legal_hidden_pe, legal_packings, product_folding
 from hwgen.interleaving import interval
+from hwgen.packing import Asked, choices
 from hwgen.quantizer import IntArray
 from hwgen.registers import Registers, dense_vectors
 from hwgen.rtl_timing import Timeline, timeline
@@ -32,6 +33,8 @@ from hwgen.structure import Junction, between, hidden_side, input_side
 from hwgen.structure_network import dense_structure, shared_structure
 
 KINDS = ("lut", "ff", "dsp", "bram")
+# PE, SIMD and how many products share a DSP.
+Fold = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -76,23 +79,31 @@ class Table:
         )
 
 
-def cell_table(name: str, design: Schedule, flow: str, registers: Registers | None = None) -> Table:
-    """Those of a recurrent layer: each folding of the input product with each of the hidden product."""
+def cell_table(name: str, design: Schedule, flow: str, registers: Registers | None = None, asked: Asked = 1) -> Table:
+    """Those of a recurrent layer: each folding of the input product with each of the hidden product.
+
+    ``asked`` is how many products may share a DSP: with ``AUTO`` what is worth a try is an axis of each product.
+    """
     cell, options = design.cell, design.options
     rows = len(cell.rows) * cell.hidden_size
-    first_side = [(pe, simd) for pe in divisors(rows) for simd in divisors(cell.input_size)]
-    second_side = [
-        (pe, simd) for pe in legal_hidden_pe(len(cell.rows), cell.hidden_size) for simd in divisors(cell.hidden_size)
+    sides = [
+        [(pe, simd) for pe in divisors(rows) for simd in divisors(cell.input_size)],
+        [(pe, n) for pe in legal_hidden_pe(len(cell.rows), cell.hidden_size) for n in divisors(cell.hidden_size)],
     ]
 
-    def times(inputs: tuple[int, int], hidden: tuple[int, int]) -> Timeline:
-        folded = design_cell(
-            design.network, cell, options, Folding(*inputs, *hidden), design.module, design.inputs[0].packed
-        )
+    def packings(inputs: Fold, hidden: Fold, which: str) -> tuple[int, ...]:
+        return choices(asked, legal_packings(cell, folding_of(inputs, hidden), which)) if asked != 1 else (1,)
+
+    first_side = [(*fold, n) for fold in sides[0] for n in packings((*fold, 1), (1, 1, 1), "input")]
+    second_side = [(*fold, n) for fold in sides[1] for n in packings((1, 1, 1), (*fold, 1), "hidden")]
+
+    def times(inputs: Fold, hidden: Fold) -> Timeline:
+        folding = folding_of(inputs, hidden)
+        folded = design_cell(design.network, cell, options, folding, design.module, design.inputs[0].packed)
         return timeline(folded, registers)
 
-    front = [times(fold, (1, 1)) for fold in first_side]
-    back = [times((1, 1), fold) for fold in second_side]
+    front = [times(fold, (1, 1, 1)) for fold in first_side]
+    back = [times((1, 1, 1), fold) for fold in second_side]
     # Axis 0: the input product; axis 1: the hidden product.
     tiles_in = _column(t.design.input_product.cycles for t in front)
     latency_in = _column(t.input_latency for t in front)
@@ -109,8 +120,8 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
     joined = Junction(
         rows,
         mapping.sum_bits(design),
-        _column(pe for pe, _ in first_side),
-        _row(pe for pe, _ in second_side),
+        _column(pe for pe, _, _ in first_side),
+        _row(pe for pe, _, _ in second_side),
         steps,
         back[0].registers.sums,
         ports,
@@ -127,12 +138,12 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
     taken = np.array([interval(t.tiles, t.period, options.interleave) for t in back])
     table = Table(
         name,
-        tuple(Folding(*inputs, *hidden).to_dict() for inputs in first_side for hidden in second_side),
+        tuple(folding_of(inputs, hidden).to_dict() for inputs in first_side for hidden in second_side),
         np.maximum(np.maximum(np.broadcast_to(taken, shape), tiles_in), -(-held // steps)).ravel(),
         np.maximum(_row(t.period for t in back), tiles_in).ravel(),
         (tiles_in + latency_in + first_written + 1 + np.zeros(shape, np.int64)).ravel(),
         (tiles_in + latency_in + written + 1 + np.zeros(shape, np.int64)).ravel(),
-        np.broadcast_to(_column(simd for _, simd in first_side), shape).ravel(),
+        np.broadcast_to(_column(simd for _, simd, _ in first_side), shape).ravel(),
         np.broadcast_to(units, shape).ravel(),
         _flat(total(parts), shape),
         held.ravel(),
@@ -160,14 +171,24 @@ def _legal(table: Table, legal: NDArray[np.bool_]) -> Table:
     return table.at(rows)
 
 
-def dense_table(node: DenseNode, flow: str) -> Table:
+def folding_of(inputs: Fold, hidden: Fold) -> Folding:
+    """The folding of both products."""
+    return Folding(*inputs[:2], *hidden[:2], inputs[2], hidden[2])
+
+
+def dense_table(node: DenseNode, flow: str, asked: Asked = 1) -> Table:
     """Those of a dense layer."""
     design = node.design
     rows, columns = design.stage.weights.shape
-    folds = [(pe, simd) for pe in divisors(rows) for simd in divisors(columns)]
+    pairs = [(pe, simd) for pe in divisors(rows) for simd in divisors(columns)]
 
-    def folded(pe: int, simd: int) -> Any:
-        changed = replace(design, pe=pe, simd=simd)
+    def packings(pe: int, simd: int) -> tuple[int, ...]:
+        return choices(asked, replace(design, pe=pe, simd=simd, packing=1).legal_packings) if asked != 1 else (1,)
+
+    folds = [(*pair, n) for pair in pairs for n in packings(*pair)]
+
+    def folded(pe: int, simd: int, packing: int) -> Any:
+        changed = replace(design, pe=pe, simd=simd, packing=packing)
         return replace(changed, vectors=dense_vectors(changed.product, design.stage.step, design.registers))
 
     folds = [fold for fold in folds if possible(replace(node, design=folded(*fold)))]
@@ -178,22 +199,24 @@ def dense_table(node: DenseNode, flow: str) -> Table:
     cycles = np.array([d.product.cycles for d in designs])
     return Table(
         node.name,
-        tuple({"pe": pe, "simd": simd} for pe, simd in folds),
+        tuple(product_folding(*fold) for fold in folds),
         cycles,
         cycles,
         np.array([d.product.column_tiles + d.product_latency + d.step_latency for d in designs]),
         cycles + np.array([d.product_latency + d.step_latency for d in designs]),
-        np.array([simd for _, simd in folds]),
-        np.array([pe for pe, _ in folds]),
+        np.array([simd for _, simd, _ in folds]),
+        np.array([pe for pe, _, _ in folds]),
         _flat(_stacked([[dense_structure(d, flow)] for d in designs], (count,)), (count,)),
         np.zeros(count, np.int64),
         np.ones(count, np.int64),
     )
 
 
-def node_table(node: CellNode | DenseNode, flow: str) -> Table:
+def node_table(node: CellNode | DenseNode, flow: str, asked: Asked = 1) -> Table:
     """The table of a node of a network."""
-    return cell_table(node.name, node.design, flow) if isinstance(node, CellNode) else dense_table(node, flow)
+    if isinstance(node, CellNode):
+        return cell_table(node.name, node.design, flow, asked=asked)
+    return dense_table(node, flow, asked)
 
 
 def sharing_changes(first: CellNode, second: CellNode, pe: int, simd: int, flow: str) -> Resources:

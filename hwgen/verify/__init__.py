@@ -90,13 +90,7 @@ def _levels(project: Project, level: str, foreign: bool, trace: bool) -> list[st
         raise ConfigError(f"--level must be one of {', '.join(LEVELS)}, all, not {printable(level)}")
     if foreign and level != "cocotb":
         raise ConfigError(f"--verilog needs --level cocotb, not {level}")
-    known = [name for name in LEVELS if name != "cocotb" or project.design.options.interleave == 1]
-    if level not in (*known, "all"):
-        raise ConfigError(
-            "--level cocotb: that bench sends one sequence after the other; --level rtl verifies a design with "
-            f"--interleave {project.design.options.interleave}, stalls and all"
-        )
-    levels = [name for name in known if level in (name, "all")]
+    levels = [name for name in LEVELS if level in (name, "all")]
     if not foreign:
         levels = [name for name in levels if BACKEND_OF[name] in project.backends]
     if level != "all" and not levels:

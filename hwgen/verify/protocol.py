@@ -22,6 +22,7 @@ from hwgen import resources, toolchain
 from hwgen.backends.naming import top_name
 from hwgen.dataflow import Design
 from hwgen.errors import ConfigError, ToolError, printable
+from hwgen.interleaving import Order
 from hwgen.project import Project, port_files
 from hwgen.rtl_cycles import period
 from hwgen.rtl_cycles import predict as predict_cycles
@@ -210,7 +211,12 @@ def describe(design: Design, sets: dict[str, Sequences], folder: Path, seed: int
             (folder / name / f"{port}.txt").write_text(text)
         cycles = predict_cycles(design, sequences.lengths).ports
         listed = {port: {"first": first, "last": last} for port, (first, last) in cycles.items()}
-        described[name] = {"lengths": list(sequences.lengths), "cycles": listed if predict else None}
+        order = Order(sequences.lengths, design.options.interleave)
+        described[name] = {
+            "lengths": list(sequences.lengths),
+            "begun": list(order.begun_by_end),
+            "cycles": listed if predict else None,
+        }
     return {
         "ports": [
             {
@@ -221,6 +227,8 @@ def describe(design: Design, sets: dict[str, Sequences], folder: Path, seed: int
                 "code_bits": port.codes.storage.bits,
                 "signed": port.codes.storage.signed,
                 "beats": port.beats,
+                "id_bits": port.id_bits,
+                "per_step": port.per_step,
             }
             for port in (*design.inputs, *design.outputs)
         ],

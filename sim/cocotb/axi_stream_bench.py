@@ -15,7 +15,7 @@ from typing import Any
 from axi_stream_design import Description, Frame, Port, Traffic
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
-from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
+from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
 RESET_CYCLES = 16
 # A design may register its reset, and then clear TVALID a cycle later.
@@ -45,7 +45,7 @@ class Watch:
         """Forget what was before."""
         self.beats = 0
         self.first = self.last = -1
-        self.waiting: tuple[int, int] | None = None
+        self.waiting: tuple[int, int, int] | None = None
 
     def sample(self, cycle: int) -> bool:
         """Look at a cycle just before its clock edge; true if a beat is taken at that edge."""
@@ -57,9 +57,11 @@ class Watch:
             return False
         taken = bool(bus.tready.value)
         if self.driven_by_design and (self.waiting is not None or not taken):
-            shown = int(bus.tdata.value), int(bus.tlast.value)
+            tid = int(bus.tid.value) if self.port.id_bits else 0
+            shown = int(bus.tdata.value), int(bus.tlast.value), tid
             if self.waiting not in (None, shown):
-                self.violate(cycle, "TDATA or TLAST changed before the beat was taken")
+                what = "TDATA, TLAST or TID" if self.port.id_bits else "TDATA or TLAST"
+                self.violate(cycle, f"{what} changed before the beat was taken")
             self.waiting = None if taken else shown
         if taken:
             self.beats += 1
@@ -100,7 +102,7 @@ class Bench:
         if len(tdata) != port.width:
             raise LookupError(f"{tdata._name} has {len(tdata)} bits, not {port.lanes} lanes of {port.lane_bits}")
         bus = AxiStreamBus.from_prefix(dut, tdata._name[: -len("_tdata")])
-        for needed in ("tvalid", "tready", "tlast"):
+        for needed in ("tvalid", "tready", "tlast", *(["tid"] if port.id_bits else [])):
             if not hasattr(bus, needed):
                 raise LookupError(f"{tdata._name} has no {needed.upper()} beside it")
         if port.direction == "in":
@@ -161,11 +163,14 @@ class Bench:
     def send(self, traffic: Traffic, begin: int = 0, end: int | None = None) -> None:
         """Queue sequences, all of them or those from ``begin`` to ``end``; their outputs are expected from now on."""
         for name, source in self.sources.items():
-            for frame in traffic.frames[name][begin:end]:
+            port = self.watches[name].port
+            for frame in traffic.part(port, begin, end):
                 shifts = range(0, source.width, source.byte_size)
-                source.send_nowait([beat >> shift & source.byte_mask for beat in frame for shift in shifts])
+                words = [beat >> shift & source.byte_mask for beat in frame for shift in shifts]
+                ids = [beat >> port.width for beat in frame for _ in shifts]
+                source.send_nowait(AxiStreamFrame(words, tid=ids) if port.id_bits else words)
         for name, expected in self.sent.items():
-            expected += traffic.frames[name][begin:end]
+            expected += traffic.part(self.watches[name].port, begin, end)
         self.sequences += len(traffic.lengths[begin:end])
 
     async def receive(self) -> bool:
@@ -219,6 +224,8 @@ class Bench:
             if place == differing[0]:
                 shown = f"codes {codes}, not {right}" if codes != right else "codes equal"
                 lasts = f"TLAST {got[place][1]:d}, not {wanted[place][1]:d}"
+                if port.id_bits:
+                    lasts += f"; TID {got[place][0] >> port.width}, not {wanted[place][0] >> port.width}"
                 self.problems.append(f"{name}: beat {place}: {shown}; {lasts}")
             wrong += max(sum(a != b for a, b in zip(codes, right, strict=True)), 1)
         self.mismatches += wrong
@@ -231,6 +238,8 @@ class Bench:
             sum(byte << (i * size) for i, byte in enumerate(frame.tdata[at : at + lanes]))
             for at in range(0, len(frame.tdata), lanes)
         ]
+        if port.id_bits:
+            words = [tid << port.width | word for tid, word in zip(frame.tid[::lanes], words, strict=True)]
         if not all(frame.tkeep or ()):
             self.problems.append(f"{port.name}: TKEEP is not all ones")
         return [(word, i == len(words) - 1) for i, word in enumerate(words)]

@@ -16,8 +16,30 @@
 
 namespace bench {
 
-/// Drives vectors onto a stream: LANES codes of BITS bits a beat, each lane LANE_BITS wide.
-template <typename Word, int LANES, int LANE_BITS>
+/// TID of a beat, where the port has it.
+template <bool HAS_ID>
+struct beat_id {
+  template <typename Word>
+  static void put(Word& word, unsigned id) {
+    word.id = id;
+  }
+  template <typename Word>
+  static unsigned get(const Word& word) {
+    return word.id;
+  }
+};
+template <>
+struct beat_id<false> {
+  template <typename Word>
+  static void put(Word&, unsigned) {}
+  template <typename Word>
+  static unsigned get(const Word&) {
+    return 0;
+  }
+};
+
+/// Drives vectors onto a stream: LANES codes a beat, each lane LANE_BITS wide.
+template <typename Word, int LANES, int LANE_BITS, bool HAS_ID = false>
 class source {
  public:
   source(hls::stream<Word>& stream, const vectors& data, unsigned seed) : stream_(stream), data_(data), random_(seed) {}
@@ -31,6 +53,7 @@ class source {
     for (int lane = 0; lane < LANES; ++lane) {
       word.data.range(lane * LANE_BITS + LANE_BITS - 1, lane * LANE_BITS) = ap_int<LANE_BITS>(data_.codes[next_ + std::size_t(lane)]);
     }
+    beat_id<HAS_ID>::put(word, data_.id[next_ / std::size_t(data_.width)]);
     next_ += LANES;
     word.keep = -1;
     word.strb = -1;
@@ -47,10 +70,10 @@ class source {
 };
 
 /// Takes codes of type Code from a stream.
-template <typename Word, typename Code, int LANES, int LANE_BITS>
+template <typename Word, typename Code, int LANES, int LANE_BITS, bool HAS_ID = false>
 class sink {
  public:
-  sink(hls::stream<Word>& stream, int width, unsigned seed) : result(width), stream_(stream), random_(seed) {}
+  sink(hls::stream<Word>& stream, int width, unsigned seed) : result(width, HAS_ID), stream_(stream), random_(seed) {}
 
   /// Take one beat unless stalled or empty; true if something moved.
   bool turn(unsigned stall_percent) {
@@ -68,19 +91,28 @@ class sink {
       if (ap_int<LANE_BITS>(code) != padded) ++malformed;
       result.codes.push_back(code.to_int64());
     }
-    if (result.codes.size() % std::size_t(result.width) == 0) {
+    const bool ends = result.codes.size() % std::size_t(result.width) == 0;
+    const unsigned id = beat_id<HAS_ID>::get(word);
+    // All beats of a vector name the same sequence.
+    if (within_ && id != id_) ++malformed;
+    within_ = !ends;
+    id_ = id;
+    if (ends) {
       result.last.push_back(word.last == 1);
+      result.id.push_back(id);
     } else if (word.last == 1) {
       ++malformed;
     }
   }
 
   vectors result;
-  long malformed = 0;  ///< lanes not extended to bytes, or TLAST inside a vector
+  long malformed = 0;  ///< lanes not extended to bytes, or TLAST or a change of TID inside a vector
 
  private:
   hls::stream<Word>& stream_;
   random_bits random_;
+  bool within_ = false;
+  unsigned id_ = 0;
 };
 
 /// What the command line says: [--vectors DIR] [--write DIR] [--stall PERCENT] [--seed N].

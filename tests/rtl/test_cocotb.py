@@ -17,6 +17,7 @@ from hwgen import vectors
 from hwgen.cli import main
 from hwgen.errors import ConfigError, ToolError
 from hwgen.folding import Folding
+from hwgen.project import port_files
 from hwgen.rtl_cycles import Prediction, predict
 from hwgen.schedule import Schedule, schedule
 from hwgen.verify import protocol, verify
@@ -75,6 +76,25 @@ def test_patterns(
     model: str, folding: tuple[int, int, int, int] | None, options: dict[str, Any], tmp_path: Path
 ) -> None:
     check(build(tmp_path, model, folding, **options))
+
+
+def test_interleaved_sequences_and_their_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The initial states come without TID, in the order in which their sequences begin.
+    project = build(tmp_path, "states", (8, 5, 8, 20), outputs=ALL_OUTPUTS, interleave=3)
+    check(project)
+
+    def mixed_up(*arguments: Any) -> dict[str, str]:
+        files = port_files(*arguments)
+        # The last state that leaves is said to be of another context.
+        lines = files["h_n"].splitlines()
+        count, tid, ends = map(int, lines[-2].split())
+        lines[-2] = f"{count} {(tid + 1) % 3} {ends}"
+        return files | {"h_n": "\n".join(lines) + "\n"}
+
+    monkeypatch.setattr(protocol, "port_files", mixed_up)
+    found = failed(verify(project, level="cocotb", sequences=4))
+    assert set(found) == PATTERNS
+    assert all(re.search(r"h_n: beat \d+: codes equal; .*; TID \d, not \d", text) for text in found.values()), found
 
 
 @pytest.mark.long

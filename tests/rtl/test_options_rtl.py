@@ -119,6 +119,8 @@ ROWS = (
         {"bram": (-1, 1), "lut": (1, -1)},
         base=BASE | {"memory": {"hidden_weights": "block"}},
     ),
+    # Two products of 8 bits share a DSP; the adder behind it is taken.  Or there are only sums of digits in LUTs.
+    Row("products_per_dsp", {"products_per_dsp": 0}, {"products_per_dsp": 2}, (0, 0), {"dsp": (-1, -1), "lut": (1, 1)}),
     Row("streaming", {"streaming": False}, {"streaming": True}, (0, 1), long=True),
     Row(
         "max_length",
@@ -246,6 +248,7 @@ def test_every_option_has_a_row() -> None:
     assert not missing, f"{missing}: each option needs a row in ROWS that lowers and raises it"
 
 
+@pytest.mark.long
 def test_look_ahead_makes_up_for_stalls_of_the_input(tmp_path: Path) -> None:
     """At full rate the steps that are taken without asking are as good as any; not where the input comes in bursts."""
     cycles: dict[str, dict[str, int]] = {}

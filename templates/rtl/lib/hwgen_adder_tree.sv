@@ -6,6 +6,7 @@ module hwgen_adder_tree #(
   parameter int Count = 4,
   parameter int TermBits = 16,
   parameter int Stages = 0,
+  parameter int Apart = 0,  // an adder for each pair, whatever synthesis would make of several
   localparam int Levels = $clog2(Count),
   localparam int SumBits = TermBits + Levels
 ) (
@@ -37,7 +38,16 @@ module hwgen_adder_tree #(
           logic signed [Term-1:0] left, right;
           assign left = gen_level[l-1].sums[2*i*Term +: Term];
           assign right = gen_level[l-1].sums[(2*i+1)*Term +: Term];
-          assign added = Own'(left) + Own'(right);
+          if (Apart != 0) begin : gen_apart
+            // Kept: otherwise Yosys 0.70 makes carry-save adders of levels without a register
+            // between them, which take more LUTs.
+            (* keep *)
+            logic signed [Own-1:0] kept;
+            assign kept = Own'(left) + Own'(right);
+            assign added = kept;
+          end else begin : gen_free
+            assign added = Own'(left) + Own'(right);
+          end
         end else begin : gen_single
           assign added = gen_level[l-1].sums[2*i*Term +: Own];
           if (Own < Term) begin : gen_sign

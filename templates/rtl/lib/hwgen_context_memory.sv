@@ -3,9 +3,6 @@
 // The states of a recurrence that Contexts sequences share.  h in two copies for each: a step
 // reads one, any Simd codes at once, and writes the other, Units codes at a time.  c once: it is
 // read (a cycle after its group is named) and written group by group.
-//
-// h is RAM of LUTs, a memory for each group of units: the copies of all contexts lie on top of
-// each other, so that choosing a column costs no more than it does for one sequence.
 module hwgen_context_memory #(
   parameter int Contexts = 4,
   parameter int Units = 1,
@@ -37,24 +34,23 @@ module hwgen_context_memory #(
   input  logic [GroupBits-1:0]        cell_read_group_i,
   output logic [Units*CellBits-1:0]   cell_o
 );
-  localparam int GroupWidth = Units * HiddenBits;
-  logic [ContextBits:0] write_address, read_address;
-  assign write_address = {hidden_write_context_i, hidden_write_copy_i};
-  assign read_address = {hidden_read_context_i, hidden_read_copy_i};
-
-  logic [Groups*GroupWidth-1:0] hidden;
-  for (genvar group = 0; group < Groups; group++) begin : gen_group
-    (* ram_style = "distributed" *)
-    logic [GroupWidth-1:0] memory [0:2**(ContextBits+1)-1];
-    always_ff @(posedge clk_i) begin
-      if (hidden_write_i && hidden_write_group_i == GroupBits'(group)) begin
-        memory[write_address] <= hidden_i;
-      end
-    end
-    assign hidden[group*GroupWidth +: GroupWidth] = memory[read_address];
-  end
-  hwgen_select #(.Width(Simd * HiddenBits), .Count(ColumnTiles)) u_hidden (
-    .words_i(hidden), .index_i(hidden_read_column_i), .word_o(hidden_o)
+  hwgen_context_hidden #(
+    .Contexts(Contexts),
+    .Units(Units),
+    .Groups(Groups),
+    .Simd(Simd),
+    .HiddenBits(HiddenBits)
+  ) u_hidden (
+    .clk_i,
+    .hidden_write_i,
+    .hidden_write_copy_i,
+    .hidden_write_context_i,
+    .hidden_write_group_i,
+    .hidden_i,
+    .hidden_read_copy_i,
+    .hidden_read_context_i,
+    .hidden_read_column_i,
+    .hidden_o
   );
 
   // A context is a power of two of groups, so that addresses are bits side by side.
@@ -78,19 +74,10 @@ module hwgen_context_memory #(
   end
 
 `ifndef SYNTHESIS
-  if (Contexts < 2) begin : gen_refused_contexts
-    $fatal(1, "Contexts must be at least 2, not %0d", Contexts);
-  end
   if (Block != 0 && Block != 1) begin : gen_refused_block
     $fatal(1, "Block must be 0 or 1, not %0d", Block);
   end
-  if (Units * Groups % Simd != 0) begin : gen_refused_simd
-    $fatal(1, "%0d hidden units are not a multiple of Simd %0d", Units * Groups, Simd);
-  end
   always_ff @(posedge clk_i) begin
-    if (hidden_write_i && 32'(hidden_write_group_i) >= Groups) begin
-      $fatal(1, "h of group %0d is written, there are %0d", hidden_write_group_i, Groups);
-    end
     if (cell_write_i && 32'(cell_write_group_i) >= Groups) begin
       $fatal(1, "c of group %0d is written, there are %0d", cell_write_group_i, Groups);
     end

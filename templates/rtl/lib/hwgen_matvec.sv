@@ -7,6 +7,9 @@
 // The starts of rows are taken as the accumulator takes their first products: a cycle before the
 // sum would be there if the row had one tile.  Nothing stalls; cycles without valid_i are
 // skipped.
+//
+// Pack rows whose products fit FieldBits share a DSP; with Pack 0 products are sums of digits in
+// LUTs.
 module hwgen_matvec #(
   parameter int Pe = 4,
   parameter int Simd = 4,
@@ -14,6 +17,8 @@ module hwgen_matvec #(
   parameter int WeightBits = 8,
   parameter int Bipolar = 0,  // weights are one bit: 1 is +1, 0 is -1
   parameter int Dsp = 1,  // multiply in DSPs
+  parameter int Pack = 1,
+  parameter int FieldBits = CodeBits + WeightBits,
   parameter int SumBits = 20,
   parameter int ProductStages = 1,
   parameter int TreeStages = 0
@@ -30,7 +35,14 @@ module hwgen_matvec #(
   output logic [Pe*SumBits-1:0]         sums_o
 );
   localparam int ProductBits = Bipolar != 0 ? CodeBits + 1 : CodeBits + WeightBits;
-  localparam int TreeBits = ProductBits + $clog2(Simd);
+  // Terms of a row, and registers of the tree that are in front of it: more than it has levels.
+  localparam int Chain = 2;
+  localparam int Terms = Pack == 0 ? (Simd + Chain - 1) / Chain : Simd;
+  localparam int TermBits =
+      Pack == 0 ? ProductBits + $clog2(Chain) : Pack > 1 ? FieldBits : ProductBits;
+  localparam int Levels = $clog2(Terms);
+  localparam int TreeBits = TermBits + Levels;
+  localparam int EarlyStages = Pack == 0 && TreeStages > Levels ? TreeStages - Levels : 0;
 
   // Flags at the input of the accumulator.
   logic valid, first, last, last_q;
@@ -43,8 +55,37 @@ module hwgen_matvec #(
   always_ff @(posedge clk_i) last_q <= rst_ni & valid & last;
   assign valid_o = last_q;
 
+  // What is added up, by row: where rows share what makes their products, and where not.
+  localparam int RowBits = Terms * TermBits;
+  logic [Pe*RowBits-1:0] terms;
+  if (Pack > 1) begin : gen_packed
+    hwgen_packed_products #(
+      .Pe(Pe),
+      .Simd(Simd),
+      .CodeBits(CodeBits),
+      .WeightBits(WeightBits),
+      .Pack(Pack),
+      .FieldBits(FieldBits),
+      .Dsp(Dsp),
+      .Stages(ProductStages)
+    ) u_products (
+      .clk_i, .codes_i, .weights_i, .products_o(terms)
+    );
+  end else if (Pack == 0) begin : gen_digits
+    hwgen_digit_products #(
+      .Pe(Pe),
+      .Simd(Simd),
+      .CodeBits(CodeBits),
+      .WeightBits(WeightBits),
+      .Chain(Chain),
+      .Stages(ProductStages),
+      .LateStages(EarlyStages)
+    ) u_products (
+      .clk_i, .codes_i, .weights_i, .terms_o(terms)
+    );
+  end
+
   for (genvar pe = 0; pe < Pe; pe++) begin : gen_pe
-    logic [Simd*ProductBits-1:0] products, products_q;
     logic signed [TreeBits-1:0] sum;
     logic signed [SumBits-1:0] start;
     // Kept: Yosys 0.70 moves an adder in front of a register into the DSP behind it even where the
@@ -52,27 +93,35 @@ module hwgen_matvec #(
     (* keep *)
     logic signed [SumBits-1:0] total_q;
 
-    for (genvar lane = 0; lane < Simd; lane++) begin : gen_lane
-      if (Bipolar != 0) begin : gen_sign
-        logic signed [ProductBits-1:0] code;
-        assign code = ProductBits'($signed(codes_i[lane*CodeBits +: CodeBits]));
-        logic weight;
-        assign weight = weights_i[pe*Simd+lane];
-        assign products[lane*ProductBits +: ProductBits] =
-            (weight ? code : ~code) + ProductBits'(!weight);
-      end else begin : gen_product
-        hwgen_multiply #(.LeftBits(CodeBits), .RightBits(WeightBits), .Dsp(Dsp)) u_product (
-          .left_i(codes_i[lane*CodeBits +: CodeBits]),
-          .right_i(weights_i[(pe*Simd+lane)*WeightBits +: WeightBits]),
-          .product_o(products[lane*ProductBits +: ProductBits])
-        );
+    if (Pack == 1) begin : gen_own
+      logic [Simd*ProductBits-1:0] products;
+      for (genvar lane = 0; lane < Simd; lane++) begin : gen_lane
+        if (Bipolar != 0) begin : gen_sign
+          logic signed [ProductBits-1:0] code;
+          assign code = ProductBits'($signed(codes_i[lane*CodeBits +: CodeBits]));
+          logic weight;
+          assign weight = weights_i[pe*Simd+lane];
+          assign products[lane*ProductBits +: ProductBits] =
+              (weight ? code : ~code) + ProductBits'(!weight);
+        end else begin : gen_product
+          hwgen_multiply #(.LeftBits(CodeBits), .RightBits(WeightBits), .Dsp(Dsp)) u_product (
+            .left_i(codes_i[lane*CodeBits +: CodeBits]),
+            .right_i(weights_i[(pe*Simd+lane)*WeightBits +: WeightBits]),
+            .product_o(products[lane*ProductBits +: ProductBits])
+          );
+        end
       end
+      hwgen_delay #(.Width(Simd * ProductBits), .Stages(ProductStages)) u_products (
+        .clk_i, .data_i(products), .data_o(terms[pe*RowBits +: RowBits])
+      );
     end
-    hwgen_delay #(.Width(Simd * ProductBits), .Stages(ProductStages)) u_products (
-      .clk_i, .data_i(products), .data_o(products_q)
-    );
-    hwgen_adder_tree #(.Count(Simd), .TermBits(ProductBits), .Stages(TreeStages)) u_tree (
-      .clk_i, .terms_i(products_q), .sum_o(sum)
+    hwgen_adder_tree #(
+      .Count(Terms),
+      .TermBits(TermBits),
+      .Stages(TreeStages - EarlyStages),
+      .Apart(Pack != 1 ? 1 : 0)
+    ) u_tree (
+      .clk_i, .terms_i(terms[pe*RowBits +: RowBits]), .sum_o(sum)
     );
 
     // Partial sums may wrap around: the whole sum fits.
@@ -94,6 +143,9 @@ module hwgen_matvec #(
   end
   if (Bipolar != 0 && WeightBits != 1) begin : gen_refused_weight_bits
     $fatal(1, "Bipolar %0d needs weights of 1 bit, not %0d", Bipolar, WeightBits);
+  end
+  if (Pack < 0 || (Bipolar != 0 && Pack != 1)) begin : gen_refused_pack
+    $fatal(1, "Pack must be at least 0, and 1 with Bipolar %0d, not %0d", Bipolar, Pack);
   end
   if (ProductStages < 0) begin : gen_refused_product_stages
     $fatal(1, "ProductStages must be at least 0, not %0d", ProductStages);

@@ -17,6 +17,8 @@ module hwgen_tile_product #(
   parameter int WeightBits = 8,
   parameter int Bipolar = 0,
   parameter int Dsp = 1,
+  parameter int Pack = 1,
+  parameter int FieldBits = CodeBits + WeightBits,
   parameter int SumBits = 20,
   parameter int BiasBlock = 0,
   parameter int WeightStages = 1,
@@ -168,6 +170,8 @@ module hwgen_tile_product #(
     .WeightBits(WeightBits),
     .Bipolar(Bipolar),
     .Dsp(Dsp),
+    .Pack(Pack),
+    .FieldBits(FieldBits),
     .SumBits(SumBits),
     .ProductStages(ProductStages),
     .TreeStages(TreeStages)

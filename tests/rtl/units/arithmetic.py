@@ -172,6 +172,74 @@ class AdderTree(Function):
         return {"sum_o": sum(unpack(inputs["terms_i"], self["TermBits"], self["Count"]))}
 
 
+class PackedProducts(Function):
+    """Weights stay clear of the most negative number where FieldBits has no room for it."""
+
+    unit = "hwgen_packed_products"
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        return {
+            "codes_i": self["Simd"] * self["CodeBits"],
+            "weights_i": self["Pe"] * self["Simd"] * self["WeightBits"],
+        }
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {"products_o": self["Pe"] * self["Simd"] * self["FieldBits"]}
+
+    @property
+    def latency(self) -> int:
+        return self["Stages"]
+
+    def drive(self) -> Signals:
+        inputs = super().drive()
+        return inputs | {"weights_i": narrowed(self, inputs["weights_i"])}
+
+    def wanted(self, inputs: Signals) -> Signals:
+        return {"products_o": pack(self.products(inputs), self["FieldBits"])}
+
+    def products(self, inputs: Signals) -> list[int]:
+        """Row by row."""
+        pe, simd = self["Pe"], self["Simd"]
+        weights = unpack(inputs["weights_i"], self["WeightBits"], pe * simd)
+        codes = unpack(inputs["codes_i"], self["CodeBits"], simd)
+        return [weight * codes[place % simd] for place, weight in enumerate(weights)]
+
+
+def narrowed(bench: Bench, word: int) -> int:
+    """Weights without the most negative number, if products are to fit fewer bits than both operands have."""
+    bits, count = bench["WeightBits"], bench["Pe"] * bench["Simd"]
+    least = -(1 << (bits - 1)) + (bench["FieldBits"] < bits + bench["CodeBits"])
+    return pack((max(weight, least) for weight in unpack(word, bits, count)), bits)
+
+
+class DigitProducts(PackedProducts):
+    unit = "hwgen_digit_products"
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {"terms_o": self["Pe"] * -(-self["Simd"] // self["Chain"]) * self.term_bits}
+
+    @property
+    def term_bits(self) -> int:
+        """Bits of a term."""
+        return self["CodeBits"] + self["WeightBits"] + (self["Chain"] - 1).bit_length()
+
+    @property
+    def latency(self) -> int:
+        return self["Stages"] + self["LateStages"]
+
+    def drive(self) -> Signals:
+        return Function.drive(self)
+
+    def wanted(self, inputs: Signals) -> Signals:
+        simd, chain, products = self["Simd"], self["Chain"], self.products(inputs)
+        rows = [products[row : row + simd] for row in range(0, len(products), simd)]
+        sums = (sum(row[lane : lane + chain]) for row in rows for lane in range(0, simd, chain))
+        return {"terms_o": pack(sums, self.term_bits)}
+
+
 class AxisInput(Function):
     unit = "hwgen_axis_input"
     clocks = ()
@@ -221,6 +289,8 @@ class Matvec(Bench):
 
     def drive(self) -> Signals:
         inputs = {port: self.word(bits) for port, bits in self.inputs.items()}
+        if self["Pack"] > 1:
+            inputs["weights_i"] = narrowed(self, inputs["weights_i"])
         inputs["valid_i"] = int(self.busy() or (self.left > 0 and not self.chance(self.idle)))
         if inputs["valid_i"]:
             if self.left == 0:
@@ -310,16 +380,18 @@ def benches() -> list[Bench]:
     ]
     selects = [Select(Width=w, Count=n) for w, n in ((1, 1), (8, 2), (5, 3), (3, 20), (16, 32), (7, 33))]
     trees = [
-        AdderTree(Count=count, TermBits=bits, Stages=stages)
-        for count, bits, stages in (
-            (1, 5, 0),
-            (2, 1, 0),
-            (2, 8, 1),
-            (3, 4, 0),
-            (5, 16, 2),
-            (8, 3, 3),
-            (7, 6, 1),
-            (20, 16, 4),
+        AdderTree(Count=count, TermBits=bits, Stages=stages, Apart=apart)
+        for count, bits, stages, apart in (
+            (1, 5, 0, 0),
+            (2, 1, 0, 0),
+            (2, 8, 1, 0),
+            (3, 4, 0, 0),
+            (5, 16, 2, 0),
+            (8, 3, 3, 0),
+            (7, 6, 1, 0),
+            (20, 16, 4, 0),
+            (1, 3, 0, 1),
+            (11, 7, 2, 1),
         )
     ]
     inputs = [
@@ -343,14 +415,50 @@ def benches() -> list[Bench]:
             SumBits=bits,
             ProductStages=products_,
             TreeStages=tree,
+            Pack=packed,
+            FieldBits=field,
         )
-        for pe, simd, code, weight, bipolar, bits, products_, tree in (
-            (1, 1, 2, 2, 0, 8, 0, 0),
-            (4, 4, 8, 8, 0, 24, 1, 0),
-            (2, 5, 9, 4, 0, 20, 1, 2),
-            (3, 8, 4, 1, 1, 12, 1, 3),
-            (1, 3, 8, 1, 1, 16, 0, 1),
-            (2, 4, 8, 8, 0, 14, 2, 1),  # partial sums wrap around
+        for pe, simd, code, weight, bipolar, bits, products_, tree, packed, field in (
+            (1, 1, 2, 2, 0, 8, 0, 0, 1, 4),
+            (4, 4, 8, 8, 0, 24, 1, 0, 1, 16),
+            (2, 5, 9, 4, 0, 20, 1, 2, 1, 13),
+            (3, 8, 4, 1, 1, 12, 1, 3, 1, 5),
+            (1, 3, 8, 1, 1, 16, 0, 1, 1, 11),
+            (2, 4, 8, 8, 0, 14, 2, 1, 1, 16),  # partial sums wrap around
+            (4, 4, 8, 8, 0, 24, 1, 1, 2, 16),
+            (7, 3, 4, 4, 0, 16, 1, 2, 3, 8),  # a row is left alone
+            (8, 5, 4, 4, 0, 12, 2, 1, 4, 7),
+            (3, 4, 4, 4, 0, 8, 1, 0, 2, 7),  # partial sums wrap around
+            (4, 4, 4, 4, 0, 14, 1, 2, 0, 8),  # a register more than the tree has levels
+            (3, 7, 8, 5, 0, 20, 1, 3, 0, 13),
+            (1, 1, 4, 3, 0, 8, 0, 0, 0, 7),
         )
     ]
-    return [*delays, *flags, *holds, *clamps, *products, *multiplies, *selects, *trees, *inputs, *matvecs]
+    packed_products = [
+        PackedProducts(
+            Pe=pe, Simd=simd, CodeBits=code, WeightBits=weight, Pack=packed, FieldBits=field, Dsp=dsp, Stages=stages
+        )
+        for pe, simd, code, weight, packed, field, dsp, stages in (
+            (2, 1, 8, 8, 2, 16, 1, 1),
+            (2, 2, 8, 8, 2, 15, 1, 0),
+            (4, 2, 4, 4, 4, 7, 0, 1),
+            (6, 1, 4, 4, 3, 8, 0, 2),
+            (5, 3, 4, 4, 2, 8, 1, 1),  # a row is left alone
+            (5, 1, 3, 5, 2, 8, 0, 1),
+            (8, 1, 2, 2, 8, 3, 0, 1),
+            (3, 2, 9, 6, 2, 15, 0, 1),
+        )
+    ]
+    digits = [
+        DigitProducts(Pe=pe, Simd=simd, CodeBits=code, WeightBits=weight, Chain=chain, Stages=stages, LateStages=late)
+        for pe, simd, code, weight, chain, stages, late in (
+            (2, 4, 4, 4, 2, 1, 0),
+            (1, 1, 4, 4, 2, 0, 0),
+            (3, 5, 8, 3, 2, 1, 1),
+            (2, 7, 2, 2, 4, 2, 0),
+            (1, 6, 5, 8, 3, 1, 2),
+            (2, 3, 1, 5, 1, 1, 0),
+        )
+    ]
+    simple = [*delays, *flags, *holds, *clamps, *products, *multiplies, *selects, *trees, *inputs]
+    return [*simple, *matvecs, *packed_products, *digits]

@@ -533,8 +533,8 @@ class StateMemory(HiddenMemory):
             self.cells[inputs["cell_write_group_i"]] = inputs["cell_i"]
 
 
-class ContextMemory(Bench):
-    unit = "hwgen_context_memory"
+class ContextHidden(Bench):
+    unit = "hwgen_context_hidden"
     clocks = ("clk_i",)
 
     @property
@@ -543,33 +543,25 @@ class ContextMemory(Bench):
 
     @property
     def inputs(self) -> Mapping[str, int]:
-        context, group = index_bits(self["Contexts"]), index_bits(self["Groups"])
+        context = index_bits(self["Contexts"])
         return {
             "hidden_write_i": 1,
             "hidden_write_copy_i": 1,
             "hidden_write_context_i": context,
-            "hidden_write_group_i": group,
+            "hidden_write_group_i": index_bits(self["Groups"]),
             "hidden_i": self["Units"] * self["HiddenBits"],
             "hidden_read_copy_i": 1,
             "hidden_read_context_i": context,
             "hidden_read_column_i": index_bits(self.column_tiles),
-            "cell_write_i": 1,
-            "cell_write_context_i": context,
-            "cell_write_group_i": group,
-            "cell_i": self["Units"] * self["CellBits"],
-            "cell_read_context_i": context,
-            "cell_read_group_i": group,
         }
 
     @property
     def outputs(self) -> Mapping[str, int]:
-        return {"hidden_o": self["Simd"] * self["HiddenBits"], "cell_o": self["Units"] * self["CellBits"]}
+        return {"hidden_o": self["Simd"] * self["HiddenBits"]}
 
     def restart(self) -> None:
-        # Nothing is known before it is written: h by context, copy and unit, c by context and group.
+        # Nothing is known before it is written: h by context, copy and unit.
         self.hidden: dict[tuple[int, int, int], int] = {}
-        self.cells: dict[tuple[int, int], int] = {}
-        self.read: int | None = None
 
     def drive(self) -> Signals:
         inputs = {port: self.word(bits) for port, bits in self.inputs.items()}
@@ -588,14 +580,44 @@ class ContextMemory(Bench):
         got = unpack(outputs["hidden_o"], self["HiddenBits"], self["Simd"])
         known = [self.hidden.get((*place, first + unit), shown) for unit, shown in enumerate(got)]
         self.same("hidden_o", outputs["hidden_o"], pack(known, self["HiddenBits"]))
-        if self.read is not None:
-            self.same("cell_o", outputs["cell_o"], self.read)
-        self.read = self.cells.get((inputs["cell_read_context_i"], inputs["cell_read_group_i"]))
         if inputs["hidden_write_i"]:
             place = inputs["hidden_write_context_i"], inputs["hidden_write_copy_i"]
             first = inputs["hidden_write_group_i"] * self["Units"]
             for unit, code in enumerate(unpack(inputs["hidden_i"], self["HiddenBits"], self["Units"])):
                 self.hidden[(*place, first + unit)] = code
+
+
+class ContextMemory(ContextHidden):
+    unit = "hwgen_context_memory"
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        context, group = index_bits(self["Contexts"]), index_bits(self["Groups"])
+        cell = {
+            "cell_write_i": 1,
+            "cell_write_context_i": context,
+            "cell_write_group_i": group,
+            "cell_i": self["Units"] * self["CellBits"],
+            "cell_read_context_i": context,
+            "cell_read_group_i": group,
+        }
+        return {**super().inputs, **cell}
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {**super().outputs, "cell_o": self["Units"] * self["CellBits"]}
+
+    def restart(self) -> None:
+        super().restart()
+        # c by context and group.
+        self.cells: dict[tuple[int, int], int] = {}
+        self.read: int | None = None
+
+    def observe(self, inputs: Signals, outputs: Signals) -> None:
+        super().observe(inputs, outputs)
+        if self.read is not None:
+            self.same("cell_o", outputs["cell_o"], self.read)
+        self.read = self.cells.get((inputs["cell_read_context_i"], inputs["cell_read_group_i"]))
         if inputs["cell_write_i"]:
             self.cells[inputs["cell_write_context_i"], inputs["cell_write_group_i"]] = inputs["cell_i"]
 
@@ -714,7 +736,8 @@ def benches() -> list[Bench]:
         for memory, more in ((HiddenMemory, {}), (StateMemory, {"CellBits": cell}))
     ]
     shared = [
-        ContextMemory(Contexts=contexts, Units=units, Groups=groups, Simd=simd, HiddenBits=hidden, CellBits=cell)
+        memory(Contexts=contexts, Units=units, Groups=groups, Simd=simd, HiddenBits=hidden, **more)
         for contexts, (units, groups, simd, hidden, cell) in zip((2, 3, 4, 5, 8, 16), states, strict=True)
+        for memory, more in ((ContextHidden, {}), (ContextMemory, {"CellBits": cell}))
     ]
     return [*products, *buffers, *controls, *queues, *memories, *shared]

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What names the sequences that share a design: beats with a context, and TID at AXI4-Stream edges.
+#ifndef HWGEN_CONTEXTS_HPP
+#define HWGEN_CONTEXTS_HPP
+
+#include <ap_axi_sdata.h>
+#include <hls_stream.h>
+
+#include "streams.hpp"
+#include "types.hpp"
+
+namespace hwgen {
+
+/// A beat with the context that it belongs to.
+template <typename T, int N, typename Id>
+struct context_beat {
+  static const int kLanes = N;
+  typedef T lane_t;
+  T lane[N];
+  bool last;
+  Id id;
+};
+
+/// Hidden and cell codes of some units, as they leave the recurrence, with their context.
+template <typename Hidden, typename Cell, int N, typename Id>
+struct context_state_beat {
+  static const int kLanes = N;
+  Hidden hidden[N];
+  Cell cell[N];
+  bool last;
+  Id id;
+};
+
+/// As axis_to_codes reads a time step; TID of its first beat goes to `contexts`, once for the whole step.
+template <int BEATS, typename Axis, typename Beat, typename Id>
+void axis_to_contexts(hls::stream<Axis>& axis, hls::stream<Beat>& codes, hls::stream<Id>& contexts) {
+#pragma HLS INLINE
+  typedef typename Beat::lane_t code_t;
+  const int kBits = lane_bits<code_t::width>::value;
+  for (int i = 0; i < BEATS; ++i) {
+#pragma HLS PIPELINE II=1
+    const Axis word = axis.read();
+    Beat beat;
+    for (int lane = 0; lane < Beat::kLanes; ++lane) {
+#pragma HLS UNROLL
+      beat.lane[lane] = code_t(word.data.range(lane * kBits + code_t::width - 1, lane * kBits));
+    }
+    beat.last = i == BEATS - 1 && word.last == 1;
+    if (i == 0) contexts.write(word.id);
+    codes.write(beat);
+  }
+}
+
+/// As codes_to_axis writes a time step, with the context of each beat as its TID.
+template <int BEATS, typename Beat, typename Axis>
+void contexts_to_axis(hls::stream<Beat>& codes, hls::stream<Axis>& axis) {
+#pragma HLS INLINE
+  typedef typename Beat::lane_t code_t;
+  const int kBits = lane_bits<code_t::width>::value;
+  for (int i = 0; i < BEATS; ++i) {
+#pragma HLS PIPELINE II=1
+    const Beat beat = codes.read();
+    Axis word;
+    for (int lane = 0; lane < Beat::kLanes; ++lane) {
+#pragma HLS UNROLL
+      word.data.range(lane * kBits + kBits - 1, lane * kBits) = ap_int<kBits>(beat.lane[lane]);
+    }
+    word.keep = -1;
+    word.strb = -1;
+    word.id = beat.id;
+    word.last = i == BEATS - 1 && beat.last;
+    axis.write(word);
+  }
+}
+
+}  // namespace hwgen
+
+#endif  // HWGEN_CONTEXTS_HPP
