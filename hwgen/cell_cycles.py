@@ -31,11 +31,11 @@ def cell_processes(loop: Loop, edges: Mapping[str, Channel], order: Order | None
     x, y = edges["x"], edges.get("y")
     if design.cell.reverse:
         turned = Channel()
-        yield from _reverse(x, turned)
+        yield from reverse(x, turned)
         x = turned
         if y is not None:
             backward = Channel()
-            yield from _reverse(backward, y)
+            yield from reverse(backward, y)
             y = backward
     frees, projected, sums_last = loop.frees, loop.projected, list[bool]()
     yield _input_product(times, x, frees, projected, sums_last)
@@ -52,6 +52,8 @@ def cell_processes(loop: Loop, edges: Mapping[str, Channel], order: Order | None
         assert channel is not None
         yield _output(outputs[-1], channel)
     contexts = [arrival.context for arrival in order.arrivals] if order else None
+    if design.directions:
+        contexts = list(range(design.contexts))
     yield _recurrence(times, projected, sums_last, frees, loads, outputs, contexts)
 
 
@@ -127,7 +129,7 @@ def _recurrence(
     while True:
         ready = 1 + times.input_latency + (yield projected, step)
         last = sums_last[step]
-        context = contexts[step] if contexts else 0
+        context = contexts[step % len(contexts)] if contexts else 0
         first = context not in states
         if step:
             ready = max(ready, start + times.tiles, states.get(context, 0))
@@ -168,8 +170,11 @@ def _output(output: _Output, channel: Channel) -> Process:
         vector += 1
 
 
-def _reverse(before: Channel, after: Channel) -> Iterator[Process]:
-    """Two halves: one is filled while the other is emptied."""
+def reverse(before: Channel, after: Channel, turns: int = 0) -> Iterator[Process]:
+    """Two halves: one is filled while the other is emptied.
+
+    With ``turns`` beats a step both directions leave step by step; TLAST is on the last beat of each.
+    """
     stored, emptied, counts = Series(), Series(), list[int]()
 
     def fill() -> Process:
@@ -194,12 +199,13 @@ def _reverse(before: Channel, after: Channel) -> Iterator[Process]:
         while True:
             # A half is seen to be filled, then its first address is loaded, then read.
             ready = 2 + max((yield stored, sequence), issued)
-            for number in range(counts[sequence]):
+            beats = counts[sequence] * (2 if turns else 1)
+            for number in range(beats):
                 issued = max(ready, issued + 1, moved)
-                last = number == counts[sequence] - 1
+                last = number == beats - 1
                 if last:
                     emptied.append(issued)
-                after.offer(issued + 1, last)
+                after.offer(issued + 1, last or (turns > 0 and number == beats - 1 - turns))
                 moved = yield after.moved, beat
                 beat += 1
             sequence += 1

@@ -47,9 +47,8 @@ def run_ahead(design: Dataflow, look_ahead: LookAhead | None) -> Dataflow:
 
 def _chosen(design: Schedule, options: Options) -> Schedule:
     """A recurrent layer with other options."""
-    return design_cell(
-        design.network, design.cell, options, design.folding, design.module, packed=design.inputs[0].packed
-    )
+    packed, directions = design.inputs[0].packed, design.directions
+    return design_cell(design.network, design.cell, options, design.folding, design.module, packed, directions)
 
 
 def place(design: Design, memory: Memories | None) -> Design:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hwgen import integer
+from hwgen.adders import constant_products
 from hwgen.folding import product_folding
 from hwgen.forms import Certified
 from hwgen.head_design import DenseDesign, MapDesign
@@ -22,7 +23,7 @@ from hwgen.integer_cells import IntegerGru, RecurrentCell
 from hwgen.integer_network import ArgmaxStage, DenseStage, IntegerNetwork, SelectStage, StepStage
 from hwgen.network import Network
 from hwgen.quantizer import IntegerType
-from hwgen.schedule import FoldedProduct, Options, Port, Schedule, constant_products, signed
+from hwgen.schedule import FoldedProduct, Options, Port, Schedule, signed
 from hwgen.storage import AUTO
 
 
@@ -189,6 +190,32 @@ class ConcatNode(Node):
 
 
 @dataclass(frozen=True)
+class TurnsNode(Node):
+    """The steps of each sequence in both directions, in turns: twice as many vectors as come in."""
+
+    max_length: int
+
+
+@dataclass(frozen=True)
+class ReverseNode(Node):
+    """The steps of each sequence from the last to the first."""
+
+    max_length: int
+
+
+@dataclass(frozen=True)
+class SplitNode(Node):
+    """The vectors of both directions, which take turns, to a stream for each."""
+
+
+@dataclass(frozen=True)
+class KeepNode(Node):
+    """Of the vectors of both directions, which take turns, those of one: ``turn`` 0 is the forward one."""
+
+    turn: int
+
+
+@dataclass(frozen=True)
 class SelectNode(Node):
     """One vector of each sequence: the one with the stage's index from the first, or from the last (-1, -2, ...)."""
 
@@ -240,7 +267,8 @@ class Dataflow:
     @property
     def cells(self) -> tuple[RecurrentCell, ...]:
         """The cells of its recurrent layers."""
-        return tuple(node.design.cell for node in self.nodes if isinstance(node, CellNode))
+        found = (node.design.directions or (node.design.cell,) for node in self.nodes if isinstance(node, CellNode))
+        return tuple(cell for cells in found for cell in cells)
 
     @property
     def products(self) -> tuple[FoldedProduct, ...]:
@@ -290,6 +318,7 @@ class Dataflow:
             "clock_mhz": self.options.clock_mhz,
             **({"interleave": self.options.interleave} if self.options.interleave > 1 else {}),
             "max_length": self.options.max_length,
+            **({"share_engine": self.options.share_engine} if self.options.share_engine else {}),
             "folding": self.foldings(),
             "cycles": {
                 "step_estimate": self.step_cycles,
@@ -324,7 +353,7 @@ def _node(node: Node) -> dict[str, Any]:
     if isinstance(node, CellNode):
         entry["schedule"] = node.design.to_dict()
     if isinstance(node, DenseNode):
-        entry |= constant_products([node.product])
+        entry |= constant_products([(node.product.name, node.product.graph)])
     return entry
 
 
@@ -349,9 +378,9 @@ def integer_json(design: Design) -> str:
     stages: list[dict[str, Any]] = []
     for node in design.nodes:
         if isinstance(node, CellNode):
-            cell = node.design.cell
-            kind = "cell" if isinstance(cell, IntegerCell) else "gru" if isinstance(cell, IntegerGru) else "rnn"
-            stages.append({"node": node.name, "kind": kind, **json.loads(integer.to_json(cell))})
+            for cell in node.design.directions or (node.design.cell,):
+                kind = "cell" if isinstance(cell, IntegerCell) else "gru" if isinstance(cell, IntegerGru) else "rnn"
+                stages.append({"node": node.name, "kind": kind, **json.loads(integer.to_json(cell))})
         elif isinstance(node, DenseNode):
             stage = node.stage
             total = [stage.total.lo, stage.total.hi]

@@ -169,14 +169,14 @@ def refusal(found: Memory, style: str) -> str | None:
 def weight_memory(product: FoldedProduct) -> Memory:
     """The weights of a product: all PE side by side."""
     bits = product.simd * weight_bits(product)
-    block = product.cycles > 1 and product.cycles * bits > BLOCK_RAM_BITS
-    return styled(Memory(product.cycles, product.pe * bits, False, block), product.style)
+    block = product.tiles > 1 and product.tiles * bits > BLOCK_RAM_BITS
+    return styled(Memory(product.tiles, product.pe * bits, False, block), product.style)
 
 
 def stored_weights(product: FoldedProduct) -> IntArray:
     """The weights of a product as they are stored: a row for each tile, SIMD lanes of a PE side by side."""
     stored = (product.weights > 0).astype(np.int64) if product.weight.bipolar else product.weights
-    return stored.transpose(1, 0, 2).reshape(product.cycles, -1)
+    return stored.transpose(1, 0, 2).reshape(product.tiles, -1)
 
 
 def varying_columns(words: IntArray, bits: int) -> NDArray[np.bool_]:
@@ -194,7 +194,12 @@ def sums_memory(rows: int, bits: int, input_pe: Value, hidden_pe: Value, steps: 
 
 def reverse_memory(port: Port, length: int) -> Memory:
     """Both halves of the reversal of a stream."""
-    return memory(2 * length * port.beats, port.bits, True)
+    return stored_halves(port.bits, port.beats, length)
+
+
+def stored_halves(bits: Value, beats: Value, length: int) -> Memory:
+    """Two sequences of a stream: one comes in while the other leaves."""
+    return memory(2 * length * beats, bits, True)
 
 
 def buffer_memory(depth: Value, bits: Value, style: str) -> Memory:
@@ -209,7 +214,7 @@ def memories(times: Timeline) -> dict[str, Memory]:
     found = {
         "input_weights": weight_memory(inputs),
         "hidden_weights": weight_memory(design.hidden_product),
-        "bias": memory(inputs.folds, inputs.pe * sum_bits(design), False),
+        "bias": memory(inputs.sets * inputs.folds, inputs.pe * sum_bits(design), False),
         "sums": sums_memory(inputs.rows, sum_bits(design), inputs.pe, design.hidden_product.pe, times.sums_steps),
     }
     # Products by shifts and additions store nothing.
@@ -220,9 +225,9 @@ def memories(times: Timeline) -> dict[str, Memory]:
     if not isinstance(cell, IntegerRnn):
         state = cell.cell if isinstance(cell, IntegerCell) else cell.hidden
         words = times.groups
-        if design.options.interleave > 1:
+        if design.contexts > 1:
             # A context is a power of two of groups.
-            words = 1 << (design.options.interleave - 1).bit_length() + (words - 1).bit_length()
+            words = 1 << design.context_bits + (words - 1).bit_length()
         found["cell_state"] = memory(words, design.units * code_bits(state), True)
     if cell.reverse:
         reversed_ports = [port for port in (*design.inputs, *design.outputs) if port.name in ("x", "y")]

@@ -26,6 +26,7 @@ from hwgen.network import Network, NetworkOutput
 from hwgen.progress import check_progress
 from hwgen.reconvergence import hold_paths
 from hwgen.schedule import DEFAULT_MAX_LENGTH, Options
+from hwgen.shared_engine import check_share_engine, shared_engines
 from hwgen.storage import LookAhead, Memories
 from hwgen.wiring import DenseFolding, Foldings, wire_up
 
@@ -41,6 +42,7 @@ def schedule(
     interleave: int = 1,
     memory: Memories | None = None,
     look_ahead: LookAhead | None = None,
+    share_engine: str | None = None,
     constant_products: str = "multiply",
     final: bool = True,
 ) -> Design:
@@ -50,12 +52,14 @@ def schedule(
     ``outputs`` are sequence, last_hidden and last_cell of a network that is one LSTM layer, or names of outputs of any
     other.  ``interleave`` sequences share one recurrent layer, each on its own TID.  ``memory`` are styles of memories
     by name, ``look_ahead`` the time steps that input products may be ahead of their recurrences, of all layers or by
-    node.  ``constant_products`` says what products that take one cycle are built of: multiply, shift-add or da4ml.  A
-    design that is not ``final`` stands for all of its foldings, which may have memories that it has not.  Raises
-    ConfigError where the options cannot be met, UnsupportedError for what has no hardware, ToolError without da4ml.
+    node.  With ``share_engine`` "directions" both directions of a layer take turns on one engine.
+    ``constant_products`` says what products that take one cycle are built of: multiply, shift-add or da4ml.  A design
+    that is not ``final`` stands for all of its foldings, which may have memories that it has not.  Raises ConfigError
+    where the options cannot be met, UnsupportedError for what has no hardware, ToolError without da4ml.
     """
+    engine, made = check_share_engine(share_engine), check_constant_products(constant_products)
     design = _plan(
-        network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead, constant_products
+        network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead, engine, made
     )
     design = choices.place(design, memory)
     if final:
@@ -73,12 +77,15 @@ def _plan(
     outputs: tuple[str, ...] | None,
     interleave: int,
     look_ahead: LookAhead | None,
+    share_engine: str,
     constants: str,
 ) -> Design:
     """The design, with its memories where they are cheaper."""
     if network.is_single_lstm:
         if isinstance(folding, Mapping):
             folding = Folding.from_dict(folding)
+        if share_engine:
+            raise ConfigError("--share-engine shares an engine between directions; this model has one direction alone")
         return single.schedule(
             network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead, constants
         )
@@ -92,10 +99,11 @@ def _plan(
     stages, aliases = _needed(everything, [wire.name for output in shown for wire in output.wires])
     _check_interleave(stages, interleave)
     names, clock = tuple(output.name for output in shown), _clock(clock_mhz)
-    options = Options(device(target), clock, False, _max_length(max_length), names, interleave)
-    options = replace(options, constant_products=check_constant_products(constants))
+    options = Options(device(target), clock, False, _max_length(max_length), names, interleave, share_engine)
+    options = replace(options, constant_products=constants)
+    engines = shared_engines(stages, aliases) if share_engine else {}
     derived = _derive(stages, interleave)
-    wired = wire_up(network, integer, stages, wires, aliases, shown, options, derived, folding or {})
+    wired = wire_up(network, integer, stages, wires, aliases, shown, options, derived, folding or {}, engines)
     design = hold_paths(choices.run_ahead(wired, look_ahead))
     if max_length is not None and not design.stores_sequences:
         raise ConfigError("--max-length sizes the buffers of whole sequences; this model needs none, at any length")

@@ -49,6 +49,8 @@ def build(design: Design, out: str | Path, backend: str = "hls") -> Project:
     if backend not in (*BACKENDS, "all"):
         raise ConfigError(f"--backend must be one of {', '.join(BACKENDS)}, all, not {printable(backend)}")
     backends = BACKENDS if backend == "all" else (backend,)
+    if "hls" in backends and design.options.share_engine:
+        raise ConfigError(f"--share-engine {design.options.share_engine} is built by --backend rtl only, not {backend}")
     if "hls" in backends:
         check_storage(design)
     out = Path(out)
@@ -106,6 +108,7 @@ def render(design: Design, backends: tuple[str, ...]) -> dict[str, bytes]:
             "streaming": options.streaming,
             "interleave": options.interleave,
             **({} if options.constant_products == "multiply" else {"constant_products": options.constant_products}),
+            **({"share_engine": options.share_engine} if options.share_engine else {}),
             "max_length": vectors.longest_length(design),
             "outputs": list(options.outputs),
             "folding": _folding(design),
@@ -163,6 +166,7 @@ def open_project(path: str | Path) -> Project:
             constant_products=options.get("constant_products", "multiply"),
             max_length=options["max_length"],
             outputs=tuple(options["outputs"]),
+            share_engine=options.get("share_engine"),
             memory=options.get("memory"),
             look_ahead=options.get("look_ahead"),
         )

@@ -20,8 +20,10 @@ from hwgen.dataflow import (
     MapNode,
     NarrowNode,
     Node,
+    ReverseNode,
     SelectNode,
     Stream,
+    TurnsNode,
     WidenNode,
 )
 from hwgen.rtl_timing import Timeline, timeline
@@ -180,6 +182,8 @@ class _Balance:
             if node.stage.index < 0:
                 return _Lag(1, given.beats), _Hold(1)
             return _Lag(0, node.stage.index * self._interval), _Hold(0, node.stage.index)
+        if isinstance(node, TurnsNode | ReverseNode):
+            return _STORED, _HALVES
         if isinstance(node, NarrowNode):
             return _Lag(0, node.factor - 1), _Hold()
         if isinstance(node, ConcatNode):
@@ -219,7 +223,7 @@ class _Balance:
 def _interval(node: Node) -> int:
     """The least cycles between two time steps in a node: at this rate it has most of them on their way."""
     if isinstance(node, CellNode):
-        return timeline(node.design).interval
+        return node.design.turns * timeline(node.design).interval
     return node.cycles if node.inputs[0].per_step else 1
 
 
@@ -231,10 +235,10 @@ def _held(stream: Stream, vectors: int) -> _Hold:
 def _cell_input(times: Timeline, port: Port) -> tuple[_Lag, _Hold]:
     """From an input of a cell to the recurrence."""
     if port.name != "x":
-        return _Lag(0, 1), _Hold(2)
+        return _Lag(0, 1), _Hold(2 // times.design.turns)
     product = times.design.input_product
     cycles = (product.folds - 1) * product.column_tiles + times.input_latency + 1
-    lag, hold = _Lag(0, cycles), _Hold(0, 1 + times.sums_steps)
+    lag, hold = _Lag(0, cycles), _Hold(0, (1 + times.sums_steps) // times.design.turns)
     return (lag + _STORED, hold + _HALVES) if times.design.cell.reverse else (lag, hold)
 
 
@@ -245,5 +249,6 @@ def _exit(node: Node, output: Stream) -> tuple[_Lag, _Hold]:
     times, port = timeline(node.design), node.design.outputs[node.outputs.index(output)]
     lag = _Lag(int(port.name != "y"), times.written(times.groups - 1, times.outputs[port.name]) + 1)
     # Of a sequence whose result finds no place all but the last step goes on.
-    hold = _Hold(0, times.output_vectors) if output.per_step else _Hold(times.output_vectors + 1, -1)
+    vectors = times.output_vectors // node.design.turns
+    hold = _Hold(0, vectors) if output.per_step else _Hold(vectors + 1, -1)
     return (lag + _STORED, hold + _HALVES) if port.name == "y" and times.design.cell.reverse else (lag, hold)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hwgen import stream_cycles
-from hwgen.cell_cycles import Loop, cell_processes
+from hwgen.cell_cycles import Loop, cell_processes, reverse
 from hwgen.dataflow import (
     ArgmaxNode,
     BufferNode,
@@ -19,10 +19,14 @@ from hwgen.dataflow import (
     DenseNode,
     Design,
     ForkNode,
+    KeepNode,
     MapNode,
     NarrowNode,
     Node,
+    ReverseNode,
     SelectNode,
+    SplitNode,
+    TurnsNode,
     WidenNode,
 )
 from hwgen.events import Channel, Process, Series, run
@@ -109,8 +113,8 @@ def period(design: Design) -> int:
     """Cycles from one time step to the next: of several nodes those of the slowest, of sequences in turns of all."""
     if isinstance(design, Schedule):
         times = timeline(design)
-        loop = interval(times.tiles, times.period, design.options.interleave)
-        return max(loop, design.input_product.cycles, times.refill)
+        loop = interval(times.tiles, times.period, design.contexts)
+        return design.turns * max(loop, design.input_product.cycles, times.refill)
     return max(period(node.design) if isinstance(node, CellNode) else node.cycles for node in design.nodes)
 
 
@@ -156,6 +160,12 @@ def _node(
         issues, written = Series(), Series()
         yield stream_cycles.buffer_writer(node.depth, inputs[0], issues, written)
         yield stream_cycles.buffer_reader(inputs[0], outputs[0], issues, written)
+    elif isinstance(node, TurnsNode | ReverseNode):
+        yield from reverse(inputs[0], outputs[0], node.inputs[0].beats if isinstance(node, TurnsNode) else 0)
+    elif isinstance(node, KeepNode):
+        yield stream_cycles.keep(node.inputs[0].beats, node.turn, inputs[0], outputs[0])
+    elif isinstance(node, SplitNode):
+        yield stream_cycles.split(node.outputs[0].beats, inputs[0], outputs)
     elif isinstance(node, ConcatNode):
         yield stream_cycles.concat([stream.beats for stream in node.inputs], inputs, outputs[0])
     elif isinstance(node, SelectNode):

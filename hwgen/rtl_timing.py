@@ -422,7 +422,7 @@ class GruTimeline(Timeline):
 def timeline(design: Schedule, registers: Registers | None = None) -> Timeline:
     """The timeline of a design, with the register stages that its clock asks for."""
     cell, registers = design.cell, registers or registers_for(design.options.clock_mhz)
-    if design.hidden_product.cycles == 1:
+    if design.hidden_product.tiles == 1:
         registers = registers.of_one_tile()
     kind = (
         RnnTimeline if isinstance(cell, IntegerRnn) else GruTimeline if isinstance(cell, IntegerGru) else LstmTimeline

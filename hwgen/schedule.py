@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from hwgen import packing
-from hwgen.adders import AdderGraph, adder_graph, check_constant_products
+from hwgen.adders import AdderGraph, adder_graph, check_constant_products, constant_products
 from hwgen.devices import Device, device
+from hwgen.directions import DIRECTIONS
 from hwgen.errors import ConfigError, printable
 from hwgen.folding import Folding, check_folding, common_type, derive_folding, recurrence_depth
 from hwgen.forms import Certified
@@ -53,6 +54,8 @@ class FoldedProduct:
     field_bits: int = 0
     # That of the memory of its weights.
     style: str = AUTO
+    # Matrices that are multiplied in turns, the tiles of one behind those of the other.
+    sets: int = 1
     graph: AdderGraph | None = None
 
     @property
@@ -76,9 +79,14 @@ class FoldedProduct:
         return 0 if self.graph else self.pe * self.simd
 
     @property
+    def tiles(self) -> int:
+        """Tiles of all matrices."""
+        return self.sets * self.cycles
+
+    @property
     def memory_bits(self) -> int:
         """Bits of weight memory."""
-        return 0 if self.graph else self.rows * self.columns * self.weight.bits
+        return 0 if self.graph else self.sets * self.rows * self.columns * self.weight.bits
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,8 @@ class Options:
     outputs: tuple[str, ...]
     # Sequences that are worked on in turns, each with a state of its own.
     interleave: int = 1
+    # What works in turns on one engine: "directions", or nothing.
+    share_engine: str = ""
     # How products are built that take one cycle, so that their weights are constants.
     constant_products: str = "multiply"
     # Styles of memories that the user chose, by name, and time steps that the input product may be ahead.
@@ -173,6 +183,8 @@ class Schedule:
     outputs: tuple[Port, ...]
     # Its name in hardware where it is a part of a larger design.
     module: str = ""
+    # The cells of both directions where they take turns, forward first; ``cell`` then has what they have in common.
+    directions: tuple[RecurrentCell, RecurrentCell] | None = None
 
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Every step function with its place."""
@@ -190,6 +202,21 @@ class Schedule:
         return (self.cell,)
 
     @property
+    def contexts(self) -> int:
+        """States that it works on in turns: those of interleaved sequences, or of both directions."""
+        return DIRECTIONS if self.directions else self.options.interleave
+
+    @property
+    def context_bits(self) -> int:
+        """Bits of the number of a context."""
+        return (self.contexts - 1).bit_length()
+
+    @property
+    def turns(self) -> int:
+        """Vectors that it works on for each time step of its input: one for each direction."""
+        return DIRECTIONS if self.directions else 1
+
+    @property
     def products(self) -> tuple[FoldedProduct, ...]:
         """Its matrix-vector products."""
         return self.input_product, self.hidden_product
@@ -205,7 +232,7 @@ class Schedule:
         tiles, ahead = self.hidden_product.cycles, self.options.look_ahead
         # With little look-ahead both products wait for each other.
         refill = 0 if ahead is None else -(-(self.input_product.cycles + tiles + _LATENCIES) // ahead)
-        return max(interval(tiles, tiles + self.depth, self.options.interleave), self.input_cycles, refill)
+        return self.turns * max(interval(tiles, tiles + self.depth, self.contexts), self.input_cycles, refill)
 
     @property
     def input_cycles(self) -> int:
@@ -265,7 +292,7 @@ class Schedule:
                 {"name": name, "form": certified.form.kind, "channels": certified.step.channels}
                 for name, certified in self.cell.steps()
             ],
-        } | constant_products(self.products)
+        } | constant_products((product.name, product.graph) for product in self.products)
 
 
 def signed(interval: Interval) -> IntegerType:
@@ -301,11 +328,18 @@ def schedule(
 
 
 def design_cell(
-    network: Network, cell: RecurrentCell, options: Options, folding: Folding, module: str = "", packed: bool = False
+    network: Network,
+    cell: RecurrentCell,
+    options: Options,
+    folding: Folding,
+    module: str = "",
+    packed: bool = False,
+    directions: tuple[RecurrentCell, RecurrentCell] | None = None,
 ) -> Schedule:
     """The hardware of one cell: a whole design, or the ``module`` of a larger one, between which codes are packed.
 
-    Raises ConfigError if the folding does not fit the cell.
+    With ``directions``, which take turns on it, ``cell`` is what they have in common.  Raises ConfigError if the
+    folding does not fit the cell.
     """
     check_folding(cell, folding)
     gates, h = len(cell.rows), cell.hidden_size
@@ -342,6 +376,7 @@ def design_cell(
         inputs=tuple(inputs),
         outputs=tuple(ports[name] for name in OUTPUTS if name in options.outputs),
         module=module,
+        directions=directions,
     )
 
 
@@ -381,7 +416,10 @@ def _check_options(
 
 
 def _fold(cell: RecurrentCell, name: str, pe: int, simd: int, rows: int, options: Options) -> FoldedProduct:
-    """Weights in the order of the hardware: rows unit by unit, the gates of a unit side by side."""
+    """Weights in the order of the hardware: rows unit by unit, the gates of a unit side by side.
+
+    Those of both directions are behind each other.
+    """
     matrices = [gate.input_weights if name == "input" else gate.hidden_weights for gate in cell.rows]
     matrix = np.stack(matrices, axis=1).reshape(-1, matrices[0].shape[1])
     widest = common_type([gate.weight for gate in cell.rows])
@@ -389,7 +427,9 @@ def _fold(cell: RecurrentCell, name: str, pe: int, simd: int, rows: int, options
     sums = Interval(min(r.lo for r in ranges), max(r.hi for r in ranges))
     codes = cell.input if name == "input" else cell.hidden
     folded = fold(name, matrix, pe, simd, widest, sums, options.style(f"{name}_weights"))
-    return packed(with_graph(folded, codes, options.constant_products), rows, codes)
+    product = packed(with_graph(folded, codes, options.constant_products), rows, codes)
+    sets = len(matrix) // (len(matrices) * cell.hidden_size)
+    return replace(product, rows=product.rows // sets, sets=sets)
 
 
 def fold(
@@ -414,24 +454,10 @@ def packed(product: FoldedProduct, rows: int, codes: IntegerType) -> FoldedProdu
 
 def with_graph(product: FoldedProduct, codes: IntegerType, maker: str) -> FoldedProduct:
     """The product of codes as a graph of adders, if it takes one cycle and that is how such products are built."""
-    if product.cycles > 1 or maker == "multiply":
+    if product.tiles > 1 or maker == "multiply":
         return product
     stored = codes.storage
     return replace(product, graph=adder_graph(product.weights[:, 0], stored.lo, stored.hi, maker))
-
-
-def constant_products(products: Iterable[FoldedProduct]) -> dict[str, Any]:
-    """What schedule.json says of products that are graphs of adders; nothing if none is."""
-    found = {
-        product.name: {
-            "found_by": product.graph.maker,
-            "adders": len(product.graph.adders),
-            "levels": product.graph.depth + 1,
-        }
-        for product in products
-        if product.graph is not None
-    }
-    return {"constant_products": found} if found else {}
 
 
 def input_cycles(product: FoldedProduct, hidden_pe: int) -> int:

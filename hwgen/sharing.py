@@ -85,7 +85,7 @@ def alike(design: Dataflow) -> tuple[tuple[CellNode, CellNode], ...]:
     waiting: dict[str, list[CellNode]] = {}
     found = []
     for node in design.nodes:
-        if not isinstance(node, CellNode):
+        if not isinstance(node, CellNode) or node.design.directions:
             continue
         others = waiting.setdefault(source(node), [])
         first = next((other for other in others if _order(other, node) is not None), None)

@@ -83,6 +83,34 @@ def concat(beats: list[int], inputs: list[Channel], y: Channel) -> Process:
         vector += 1
 
 
+def split(beats: int, x: Channel, outputs: list[Channel]) -> Process:
+    """So many ``beats`` to each output in turns."""
+    beat = vector = 0
+    while True:
+        y, place = outputs[vector % len(outputs)], vector // len(outputs) * beats
+        for number in range(beats):
+            y.offer((yield x.offered, beat), x.last[beat])
+            x.accept((yield y.moved, place + number))
+            beat += 1
+        vector += 1
+
+
+def keep(beats: int, turn: int, x: Channel, y: Channel) -> Process:
+    """Of two vectors in turns one passes, the other is dropped."""
+    beat = part = vector = 0
+    while True:
+        for _ in range(beats):
+            if vector % 2 == turn:
+                y.offer((yield x.offered, beat), x.last[beat])
+                x.accept((yield y.moved, part))
+                part += 1
+            else:
+                x.accept(0)
+                yield x.moved, beat
+            beat += 1
+        vector += 1
+
+
 def select_from_first(node: SelectNode, x: Channel, y: Channel) -> Process:
     """The vector with the index of the stage passes, the others are dropped."""
     beats, index = node.inputs[0].beats, node.stage.index

@@ -118,7 +118,7 @@ def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, sta
         parts = [weight] if weight <= mapping.DSP_WEIGHT_BITS else [mapping.LIMB_BITS + 1, weight - mapping.LIMB_BITS]
         count.dsp += pe * simd * sum(dsp_slices(codes, part, count.flow) for part in parts)
         count.ff["absorbed"] += pe * simd * bits * stages
-    elif product.cycles == 1:
+    elif product.tiles == 1:
         _constant_products(count, product, codes, stages)
     else:
         if product.weight.bipolar:
@@ -245,8 +245,10 @@ def streamed_product(
         count.counter(len(outside))
         count.lut["adder"] += index_bits(product.cycles)
     assert bias_memory is not None, product.name
-    count.rom(bias_memory, bias.reshape(product.folds, product.pe), sums, 1)
-    count.counter(product.folds, product.column_tiles, product.cycles)
+    count.rom(bias_memory, bias.reshape(-1, product.pe), sums, 1)
+    count.counter(product.folds, product.column_tiles, product.tiles)
+    if product.sets > 1:
+        count.counter(product.sets * product.folds)
     operands = product.simd * codes
     if product.folds > 1:
         count.lut["ram"] += mapping.ram_luts(product.column_tiles, operands) if product.column_tiles > 1 else 0
@@ -254,7 +256,7 @@ def streamed_product(
         count.ff["read"] += operands if product.column_tiles == 1 else 0
     count.ff["absorbed" if dsp else "operand"] += operands * registers.weight
     count.delay(2, registers.weight)
-    count.delay(index_bits(product.folds), latency - 2)
+    count.delay(index_bits(product.sets * product.folds), latency - 2)
     count.delay(1, latency)
     count.flag(registers.weight + latency)
 
@@ -281,7 +283,7 @@ def _control(times: Timeline, flow: str) -> Unit:
     count.lut["design"] = count.ff["design"] = 1
     count.counter(times.period, times.tiles, times.column_tiles, times.parts, times.groups)
     count.flag(times.sums_read + 2 * times.operand)
-    contexts, ids = times.design.options.interleave, times.design.inputs[0].id_bits
+    contexts, ids = times.design.contexts, times.design.context_bits
     if contexts > 1:
         # hwgen_interleave_control: each context counts cycles, and knows whether its sequence begins and where it is.
         count.counter(*[times.period] * (contexts - 1), times.tiles)
@@ -294,6 +296,10 @@ def _control(times: Timeline, flow: str) -> Unit:
     count.delay(2, times.operand)
     if times.parts > 1:
         count.delay(index_bits(times.parts), times.total)
+    if times.design.directions:
+        # The direction of the next step, and where the weights and the constants of one lie.
+        count.flag(1)
+        count.lut["adder"] += index_bits(2 * times.tiles) + index_bits(2 * times.groups)
     return count.unit()
 
 
@@ -317,9 +323,9 @@ def _state(times: Timeline, flow: str) -> Unit:
     design = times.design
     cell, simd, hidden_bits = design.cell, design.hidden_product.simd, code_bits(design.cell.hidden)
     whole = cell.hidden_size * hidden_bits
-    if design.options.interleave > 1:
+    if design.contexts > 1:
         # hwgen_context_memory: the copies of all contexts on top of each other, a memory for each group.
-        copies = 2 << design.inputs[0].id_bits
+        copies = 2 << design.context_bits
         count.lut["ram"] += times.groups * mapping.ram_luts(copies, design.units * hidden_bits)
         count.lut["state select"] += simd * hidden_bits * _select_luts(times.column_tiles)
         count.lut["state write"] += times.groups
@@ -388,6 +394,10 @@ def _reversal(times: Timeline, name: str, flow: str) -> list[Unit]:
     found = [port for port in (*design.inputs, *design.outputs) if port.name == name and design.cell.reverse]
     for port in found:
         count.ram(memories[port.name])
-        # Steps and beats, addresses, steps and address of each half.
-        count.counter(*[length] * 4, *[port.beats] * 2, *[2 * length * port.beats] * 4)
+        halves(count, port.beats, length)
     return [count.unit()] if found else []
+
+
+def halves(count: Count, beats: Value, length: int) -> None:
+    """hwgen_sequence_reverse and hwgen_sequence_turns: steps and beats, addresses, steps and address of each half."""
+    count.counter(*[length] * 4, *[beats] * 2, *[2 * length * beats] * 4)

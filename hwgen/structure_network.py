@@ -18,17 +18,21 @@ from hwgen.dataflow import (
     Dataflow,
     DenseNode,
     ForkNode,
+    KeepNode,
     MapNode,
     NarrowNode,
     Node,
+    ReverseNode,
     SelectNode,
+    SplitNode,
+    TurnsNode,
     WidenNode,
 )
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.registers import Registers, registers_for
 from hwgen.rtl_timing import timeline
 from hwgen.sharing import SharedWeights, shared_weights
-from hwgen.structure import Order, fifo, streamed_product, structure
+from hwgen.structure import Order, fifo, halves, streamed_product, structure
 from hwgen.structure_steps import Lanes, argument, count_lanes
 
 
@@ -78,6 +82,10 @@ def node_structure(node: Node, flow: str) -> Unit:
         buffer(count, stream.bits, node.depth, node.style)
     elif isinstance(node, ConcatNode):
         concat(count, stream.bits, len(node.inputs), max(part.beats for part in node.inputs))
+    elif isinstance(node, TurnsNode | ReverseNode):
+        turned(count, stream.bits, stream.beats, node.max_length)
+    elif isinstance(node, SplitNode | KeepNode):
+        split(count, stream.beats)
     elif isinstance(node, SelectNode):
         select(count, stream.bits, stream.beats, node.stage.index)
     else:
@@ -145,6 +153,18 @@ def buffer(count: Count, bits: Value, depth: Value, style: str) -> None:
     count.lut["glue"] += 4
     count.counter(depth, depth, depth + 1)
     count.ff["flag"] += 1
+
+
+def turned(count: Count, bits: Value, beats: Value, length: int) -> None:
+    """hwgen_sequence_reverse and hwgen_sequence_turns."""
+    count.ram(mapping.stored_halves(bits, beats, length))
+    halves(count, beats, length)
+
+
+def split(count: Count, beats: Value) -> None:
+    """hwgen_stream_split and hwgen_stream_keep: vectors of so many beats in turns."""
+    count.lut["glue"] += 4
+    count.counter(beats, 2)
 
 
 def concat(count: Count, bits: Value, parts: int, beats: Value) -> None:

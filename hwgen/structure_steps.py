@@ -14,7 +14,7 @@ from hwgen.backends.sv import Instance, index_bits
 from hwgen.counting import Count, Unit, distinct_columns, dsp_slices, rom_luts
 from hwgen.forms import MultiplyForm, SearchForm, ShiftForm, TableForm
 from hwgen.mapping import LIMB_BITS, Memory, varying_columns
-from hwgen.quantizer import RoundingMode
+from hwgen.quantizer import IntArray, RoundingMode
 from hwgen.rtl_timing import Timeline
 
 
@@ -28,6 +28,11 @@ class Lanes:
     lanes: int
     groups: int
     source: Callable[[Instance], str]
+    directions: int = 1
+
+    def of_lane(self, values: IntArray, lane: int) -> IntArray:
+        """Those of a lane among the values of all channels: one for each of its groups and each direction."""
+        return values if len(values) in (1, self.directions) else values[lane :: self.lanes]
 
 
 def _step_multiply(count: Count, p: dict[str, int], instance: Instance, where: Lanes, lane: int) -> None:
@@ -38,8 +43,9 @@ def _step_multiply(count: Count, p: dict[str, int], instance: Instance, where: L
     wide = bits > LIMB_BITS + 1
     widths = [LIMB_BITS + 1, bits - LIMB_BITS] if wide else [bits]
     constant = None
-    if len(form.multiplier) == 1 or where.groups == 1:
-        constant = int(form.multiplier[lane % len(form.multiplier)])
+    own = where.of_lane(form.multiplier, lane)
+    if len(own) == 1:
+        constant = int(own[0])
         limbs = mapping.limbs(constant, bits)
         widths = [mapping.odd_bits(limb) for limb in limbs]
     count.ff["operand"] += value * p["InputStages"]
@@ -51,7 +57,7 @@ def _step_multiply(count: Count, p: dict[str, int], instance: Instance, where: L
             slices += dsp_slices(value, width, count.flow)
         elif constant is None:
             # Bits that no channel of the lane has set add nothing.
-            used = int(np.bitwise_or.reduce(form.multiplier[lane :: where.lanes])) >> (LIMB_BITS * index)
+            used = int(np.bitwise_or.reduce(own)) >> (LIMB_BITS * index)
             count.multiplier(value, max(1, used.bit_count()))
             count.ff["product"] += (value + width) * p["ProductStages"]
         elif limbs[index]:
@@ -88,8 +94,7 @@ def _step_search(count: Count, p: dict[str, int], instance: Instance, where: Lan
     assert instance.certified is not None
     form = instance.certified.form
     assert isinstance(form, SearchForm)
-    nodes = form.nodes()
-    nodes = nodes[lane :: where.lanes] if len(nodes) > 1 else nodes
+    nodes = where.of_lane(form.nodes(), lane)
     levels, parts = form.levels, p["Stages"] + 1 - p["OutputRegister"]
     bits, rows = p["ThresholdBits"], p["Rows"]
     row_bits = index_bits(rows) if rows > 1 else 0
@@ -116,7 +121,7 @@ def _step_table(count: Count, p: dict[str, int], instance: Instance, where: Lane
     assert instance.certified is not None
     form = instance.certified.form
     assert isinstance(form, TableForm)
-    rows = form.table[lane :: where.lanes] if len(form.table) > 1 else form.table
+    rows = where.of_lane(form.table, lane)
     words = p["Rows"] << index_bits(rows.shape[1])
     table = Memory(words, p["CodeBits"], False, bool(p["Block"]))
     count.rom(table, rows.reshape(-1, 1), p["CodeBits"], p["Stages"], what="table")
@@ -138,8 +143,7 @@ def _product(count: Count, p: dict[str, int], instance: Instance, where: Lanes, 
 def _constants(count: Count, p: dict[str, int], instance: Instance, where: Lanes, lane: int) -> None:
     if p["Depth"] > 1:
         assert instance.contents is not None
-        values = instance.contents[lane :: where.lanes, np.newaxis]
-        columns = varying_columns(values, p["Width"])
+        columns = varying_columns(where.of_lane(instance.contents, lane)[:, np.newaxis], p["Width"])
         count.lut["constants"] += rom_luts(columns)
         columns = distinct_columns(columns).shape[1]
         # The register of a multiplier is one of its DSP.
@@ -179,7 +183,8 @@ def elementwise(times: Timeline, flow: str) -> Unit:
         gate, total, _ = name.partition("_total")
         return f"total {times.gates[gate].lane}" if total else name
 
-    count_lanes(count, builder.instances(), Lanes(times.design.units, times.groups, source))
+    where = Lanes(times.design.units, times.groups, source, times.design.turns)
+    count_lanes(count, builder.instances(), where)
     count.lut["step adder"] += times.design.units * builder.sum_bits
     return count.unit()
 

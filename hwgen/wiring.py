@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,17 +19,23 @@ from hwgen.dataflow import (
     DenseNode,
     Edge,
     ForkNode,
+    KeepNode,
     MapNode,
     NarrowNode,
     Node,
+    ReverseNode,
     SelectNode,
+    SplitNode,
     Stream,
+    TurnsNode,
     WidenNode,
     sums_type,
 )
+from hwgen.directions import common_cell
 from hwgen.errors import ConfigError, listing, printable
 from hwgen.folding import Folding, divisors, nearest, read_packing
 from hwgen.head_design import DenseDesign, MapDesign
+from hwgen.integer_cells import RecurrentCell
 from hwgen.integer_network import (
     ArgmaxStage,
     ConcatStage,
@@ -45,7 +51,7 @@ from hwgen.meanwhile import Meanwhile
 from hwgen.naming import identifier
 from hwgen.network import Network, NetworkOutput
 from hwgen.registers import dense_vectors, registers_for
-from hwgen.schedule import OUTPUTS, Options, Port, design_cell
+from hwgen.schedule import OUTPUTS, Options, Port, Schedule, design_cell
 
 
 @dataclass(frozen=True)
@@ -82,13 +88,15 @@ def wire_up(
     options: Options,
     foldings: Foldings,
     asked: Mapping[str, Any],
+    engines: Mapping[str, RecurrentStage] | None = None,
 ) -> Dataflow:
     """The dataflow of some stages, which compute some outputs of a network.
 
     ``wires`` are all that stages read or give, by name; ``aliases`` are wires that others stand for.  ``foldings`` go
-    by the name of the stage, those that a user ``asked`` for, as plain data, by that of the node.
+    by the name of the stage, those that a user ``asked`` for, as plain data, by that of the node.  ``engines`` are the
+    backward layers that share the engine of a forward one, by its name.
     """
-    wiring = _Wiring(network, stages, wires, aliases, options, foldings, asked)
+    wiring = _Wiring(network, stages, wires, aliases, options, foldings, asked, engines or {})
     wiring.count(outputs)
     for stage in stages:
         wiring.add(stage)
@@ -113,10 +121,11 @@ class _Wiring:
         options: Options,
         foldings: Foldings,
         asked: Mapping[str, Any],
+        engines: Mapping[str, RecurrentStage],
     ) -> None:
         self.network, self.stages, self.wires = network, stages, wires
         self.aliases, self.options = aliases, options
-        self.foldings, self.asked = foldings, asked
+        self.foldings, self.asked, self.engines = foldings, asked, engines
         self.registers = registers_for(options.clock_mhz)
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
@@ -125,8 +134,8 @@ class _Wiring:
         self._readers: Counter[str] = Counter()
         # What is still to be handed out of each wire.
         self._ends: dict[str, list[Stream]] = {}
-        # How often what a wire carries was turned around.
-        self._turns: dict[str, int] = {}
+        # Sequences that a path must hold which reversals are not on, beside the one to each wire.
+        self._stored: dict[str, int] = {}
         self._meanwhile = Meanwhile(stages, aliases)
 
     def _wire(self, name: str) -> str:
@@ -150,10 +159,12 @@ class _Wiring:
         """Count the readers of every wire."""
         self._readers.update(self._wire(name) for stage in self.stages for name in stage.reads)
         self._readers.update({self._wire(wire.name) for output in outputs for wire in output.wires})
+        # Both directions on one engine read their input once.
+        self._readers.subtract(self._wire(stage.source) for stage in self.engines.values())
 
-    def _offer(self, wire: str, stream: Stream, turns: int) -> None:
+    def _offer(self, wire: str, stream: Stream, stored: int) -> None:
         """``stream`` carries ``wire``: fork it if there are several readers."""
-        self._turns[wire] = turns
+        self._stored[wire] = stored
         count = self._readers[wire]
         self._ends[wire] = [stream]
         if count > 1:
@@ -232,7 +243,10 @@ class _Wiring:
     def add(self, stage: Stage) -> None:
         """The node of a stage, with what must stand in front of it."""
         if isinstance(stage, RecurrentStage):
-            self._cell(stage)
+            if stage.name in self.engines:
+                self._engine(stage, self.engines[stage.name])
+            elif all(stage is not other for other in self.engines.values()):
+                self._cell(stage)
         elif isinstance(stage, DenseStage):
             self._dense(stage)
         elif isinstance(stage, StepStage):
@@ -259,17 +273,26 @@ class _Wiring:
         codes = sums_type(origin) if origin is not None and origin.step is None else shown.quantizer.codes
         return Stream(self._unique(name), codes, lanes, shown.features // lanes, shown.per_step)
 
-    def _cell(self, stage: RecurrentStage) -> None:
-        cell = stage.cell
-        name = self._node_name(stage)
+    def _design(
+        self, name: str, stage: RecurrentStage, outputs: Iterable[str], backward: RecurrentCell | None = None
+    ) -> Schedule:
+        """The hardware of a recurrent layer with some outputs, or of both directions of one."""
         folding = self.foldings[stage.name]
         if name in self.asked:
             folding = Folding.from_dict(self.asked[name], f"--folding, {name}")
         assert isinstance(folding, Folding)
+        options, module = replace(self.options, outputs=tuple(outputs)), self._module(name)
+        if backward is None:
+            return design_cell(self.network, stage.cell, options, folding, module, packed=True)
+        cell, directions = common_cell(stage.cell, backward), (stage.cell, backward)
+        return design_cell(self.network, cell, options, folding, module, packed=True, directions=directions)
+
+    def _cell(self, stage: RecurrentStage) -> None:
+        cell = stage.cell
+        name = self._node_name(stage)
         # Its wires are its outputs in their order.
         wires = {port: wire for port, wire in zip(OUTPUTS, stage.wires, strict=False) if self._readers[wire]}
-        options = replace(self.options, outputs=tuple(wires))
-        design = design_cell(self.network, cell, options, folding, self._module(name), packed=True)
+        design = self._design(name, stage, wires)
         given = [(port, stage.fed[port.name]) for port in design.inputs]
         held = self._meanwhile.holds(stage)
         inputs = tuple(
@@ -277,14 +300,74 @@ class _Wiring:
             for port, wire in given
             if wire is not None
         )
-        turns = self._turns[self._wire(stage.source)] + cell.reverse
+        # Both halves of its buffers: another path gives its first step after the last of this one came in.
+        stored = self._stored[self._wire(stage.source)] + 2 * cell.reverse
         outputs = tuple(
             Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step, port.id_bits)
             for port in design.outputs
         )
         self.nodes.append(CellNode(name, inputs, outputs, design))
         for wire, stream in zip(wires.values(), outputs, strict=True):
-            self._offer(wire, stream, turns)
+            self._offer(wire, stream, stored)
+
+    def _engine(self, forward: RecurrentStage, backward: RecurrentStage) -> None:
+        """Both directions of a layer: their vectors take turns on all streams of its node."""
+        name = self._node_name(forward)
+        pairs = dict(zip(OUTPUTS, zip(forward.wires, backward.wires, strict=True), strict=False))
+        pairs = {port: wires for port, wires in pairs.items() if any(self._readers[wire] for wire in wires)}
+        design = self._design(name, forward, pairs, backward.cell)
+        inputs = []
+        for port in design.inputs:
+            given = [stage.fed[port.name] for stage in (forward, backward)]
+            sources = [wire for wire in given if wire is not None]
+            if port.name == "x":
+                inputs.append(self._turned(self._take(sources[0], port.lanes, f"x_{name}"), f"{name}_turns"))
+                continue
+            parts = tuple(self._take(wire, port.lanes, f"{port.name}_{name}") for wire in sources)
+            both = replace(parts[0], name=self._unique(f"{name}_{port.name}"), beats=2 * parts[0].beats)
+            self.nodes.append(ConcatNode(self._unique(f"{name}_{port.name}_concat"), parts, (both,)))
+            inputs.append(both)
+        outputs = tuple(
+            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step)
+            for port in design.outputs
+        )
+        self.nodes.append(CellNode(name, tuple(inputs), outputs, design))
+        stored = self._stored[self._wire(forward.source)]
+        for stream, wires in zip(outputs, pairs.values(), strict=True):
+            ends = self._directions(stream, [bool(self._readers[wire]) for wire in wires])
+            for direction, (wire, end) in enumerate(zip(wires, ends, strict=True)):
+                if end is None:
+                    continue
+                if direction and stream.per_step:
+                    end = self._reversed(end)
+                # Both give a step at the same time: the backward one is behind by the sequence that is reversed.
+                self._offer(wire, end, stored + direction)
+
+    def _turned(self, stream: Stream, name: str) -> Stream:
+        """Both directions of a stream in turns."""
+        name = self._unique(name)
+        after = replace(stream, name=self._unique(f"{name}_out"))
+        self.nodes.append(TurnsNode(name, (stream,), (after,), self.options.max_length))
+        return after
+
+    def _reversed(self, stream: Stream) -> Stream:
+        name = self._unique(f"reverse_{stream.name}")
+        after = replace(stream, name=self._unique(f"{name}_out"))
+        self.nodes.append(ReverseNode(name, (stream,), (after,), self.options.max_length))
+        return after
+
+    def _directions(self, stream: Stream, read: list[bool]) -> list[Stream | None]:
+        """The streams of both directions as far as they are read."""
+        ends = [
+            replace(stream, name=self._unique(f"{stream.name}_{direction}")) if wanted else None
+            for direction, wanted in zip(("forward", "backward"), read, strict=True)
+        ]
+        kept = tuple(end for end in ends if end is not None)
+        if len(kept) > 1:
+            self.nodes.append(SplitNode(self._unique(f"split_{stream.name}"), (stream,), kept))
+        else:
+            self.nodes.append(KeepNode(self._unique(f"keep_{stream.name}"), (stream,), kept, read.index(True)))
+        return ends
 
     def _dense(self, stage: DenseStage) -> None:
         name = self._node_name(stage)
@@ -327,27 +410,26 @@ class _Wiring:
     def _put(self, stage: _Simple, node: Node) -> None:
         """The node of a stage from one stream to one."""
         self.nodes.append(node)
-        self._offer(stage.wire, node.outputs[0], self._turns[self._wire(stage.source)])
+        self._offer(stage.wire, node.outputs[0], self._stored[self._wire(stage.source)])
 
     def _module(self, node: str) -> str:
         return f"{identifier(self.network.name)}_{node}"
 
     def _concat(self, stage: ConcatStage) -> None:
         """Vectors side by side; a path that stores no whole sequences holds what comes while another one does."""
-        turns = [self._turns[self._wire(source)] for source in stage.sources]
+        stored = [self._stored[self._wire(source)] for source in stage.sources]
         parts = [self._take(source) for source in stage.sources]
         lanes = math.gcd(*(part.lanes for part in parts))
         inputs = []
-        for part, turned in zip(parts, turns, strict=True):
+        for part, own in zip(parts, stored, strict=True):
             stream = part
-            if stream.per_step and turned < max(turns):
-                # Both halves of a reversal's buffers: the other path gives its first step after its last came in.
-                stream = self._hold(stream, 2 * (max(turns) - turned))
+            if stream.per_step and own < max(stored):
+                stream = self._hold(stream, max(stored) - own)
             inputs.append(self._resize(stream, lanes))
         name = self._node_name(stage)
         after = self._stream(f"{name}_y", stage.wire, lanes)
         self.nodes.append(ConcatNode(name, tuple(inputs), (after,)))
-        self._offer(stage.wire, after, max(turns))
+        self._offer(stage.wire, after, max(stored))
 
     def check_asked(self) -> None:
         """Whether every folding that was asked for found its node."""

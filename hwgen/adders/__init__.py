@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from hwgen.adders.graph import AdderGraph, Pipeline
 from hwgen.errors import ConfigError, ToolError, printable
 from hwgen.quantizer import IntArray
 
-__all__ = ["CONSTANT_PRODUCTS", "AdderGraph", "Pipeline", "adder_graph", "check_constant_products"]
+__all__ = ["CONSTANT_PRODUCTS", "AdderGraph", "Pipeline", "adder_graph", "check_constant_products", "constant_products"]
 
 # What a product whose weights are constants is made of: multiplications, or shifts and additions.
 CONSTANT_PRODUCTS = ("multiply", "shift-add", "da4ml")
@@ -25,6 +27,16 @@ def check_constant_products(name: str) -> str:
     if name not in CONSTANT_PRODUCTS:
         raise ConfigError(f"--constant-products must be one of {', '.join(CONSTANT_PRODUCTS)}, not {printable(name)}")
     return name
+
+
+def constant_products(graphs: Iterable[tuple[str, AdderGraph | None]]) -> dict[str, Any]:
+    """What schedule.json says of products, by name, that are graphs of adders; nothing if none is."""
+    found = {
+        name: {"found_by": graph.maker, "adders": len(graph.adders), "levels": graph.depth + 1}
+        for name, graph in graphs
+        if graph is not None
+    }
+    return {"constant_products": found} if found else {}
 
 
 def adder_graph(matrix: IntArray, lo: int, hi: int, maker: str) -> AdderGraph:

@@ -101,8 +101,13 @@ def _context(design: Schedule, times: Timeline) -> dict[str, object]:
         "layer": comment(cell.name),
         "kind": {IntegerCell: "LSTM", IntegerRnn: "RNN", IntegerGru: "GRU"}[type(cell)],
         "carried": _carried(design),
-        "contexts": design.options.interleave,
-        "context_bits": ports["x"].id_bits,
+        "contexts": design.contexts,
+        "context_bits": design.context_bits,
+        "directions": design.turns,
+        # Places where the group of a direction's own constants is needed.
+        "own_rows": sorted({places[what] for what in ("constants", "cell_read") if design.directions}),
+        "weight_tile_bits": index_bits(hidden.tiles),
+        "read_row_bits": index_bits(design.turns * times.column_tiles),
         "state_memory": _state_memory(design),
         "new_rows": _new_rows(times),
         "input_adders": inputs.graph and constant("InputStarts", design.bias, mapping.sum_bits(design)),
@@ -129,8 +134,8 @@ def _context(design: Schedule, times: Timeline) -> dict[str, object]:
         "group_bits": index_bits(times.groups),
         "tile_bits": index_bits(times.tiles),
         # What travels beside a tile: its group or column, and flags.
-        "place_bits": index_bits(times.groups) + 3 + ports["x"].id_bits,
-        "read_bits": index_bits(times.column_tiles) + 2 + ports["x"].id_bits,
+        "place_bits": index_bits(times.groups) + 3 + design.context_bits,
+        "read_bits": index_bits(times.column_tiles) + 2 + design.context_bits,
         "last": {"tile": times.tiles - 1, "group": times.groups - 1, "part": times.parts - 1},
         "initial": initial,
         # What the first step of a sequence waits for.
@@ -178,26 +183,32 @@ def _initial_states(design: Schedule) -> list[dict[str, object]]:
     by_group = {"count": design.units, "column": False}
     codes, bits = cell.initial_hidden, code_bits(cell.hidden)
     if isinstance(cell, IntegerCell):
-        state = _initial("c0", "c0", cell.initial_cell, code_bits(cell.cell))
-        return [by_column | _initial("h0", "h0", codes, bits), by_group | {"target": "initial_cell"} | state]
+        state = _initial("c0", "c0", cell.initial_cell, code_bits(cell.cell), cell.hidden_size)
+        return [
+            by_column | _initial("h0", "h0", codes, bits, cell.hidden_size),
+            by_group | {"target": "initial_cell"} | state,
+        ]
     if isinstance(cell, IntegerRnn):
-        return [by_column | _initial("h0", "h0", codes, bits)]
+        return [by_column | _initial("h0", "h0", codes, bits, cell.hidden_size)]
     # Both readers have a memory of their own, which take a beat together.
     first, second = (
-        _initial("h0", name, codes, bits) | {"valid": f"s_axis_h0_tvalid & {other}_ready", "ready": f"{name}_ready"}
+        _initial("h0", name, codes, bits, cell.hidden_size)
+        | {"valid": f"s_axis_h0_tvalid & {other}_ready", "ready": f"{name}_ready"}
         for name, other in (("h0", "h0_old"), ("h0_old", "h0"))
     )
     again: dict[str, object] = {"target": "initial_hidden", "first": False}
     return [by_column | first | {"shared": True}, by_group | second | again]
 
 
-def _initial(port: str, name: str, codes: IntArray | None, bits: int) -> dict[str, object]:
+def _initial(port: str, name: str, codes: IntArray | None, bits: int, units: int) -> dict[str, object]:
     state: dict[str, object] = {"port": port, "name": name, "bits": bits, "first": True, "shared": False}
     if codes is None:
         return state | {"kind": "stream", "valid": f"s_axis_{port}_tvalid", "ready": f"s_axis_{port}_tready"}
     if (codes == codes[0]).all():
         return state | {"kind": "uniform", "value": literal(int(codes[0]), bits)}
-    return state | {"kind": "constant", "constant": constant(f"Initial{port[0].upper()}", codes, bits)}
+    values = constant(f"Initial{port[0].upper()}", codes, bits)
+    # Of each direction its own.
+    return state | {"kind": "constant", "constant": values, "sets": len(codes) // units}
 
 
 def _carried(design: Schedule) -> dict[str, object] | None:
@@ -209,7 +220,7 @@ def _carried(design: Schedule) -> dict[str, object] | None:
 
 
 def _state_memory(design: Schedule) -> str:
-    if design.options.interleave > 1:
+    if design.contexts > 1:
         return "hwgen_context_hidden" if isinstance(design.cell, IntegerRnn) else "hwgen_context_memory"
     return "hwgen_hidden_memory" if isinstance(design.cell, IntegerRnn) else "hwgen_state_memory"
 

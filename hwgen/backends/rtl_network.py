@@ -17,10 +17,14 @@ from hwgen.dataflow import (
     Dataflow,
     Edge,
     ForkNode,
+    KeepNode,
     NarrowNode,
     Node,
+    ReverseNode,
     SelectNode,
+    SplitNode,
     Stream,
+    TurnsNode,
     WidenNode,
 )
 from hwgen.registers import Registers
@@ -104,9 +108,9 @@ def _with_weights(instance: Instance, node: Node, shared: tuple[SharedWeights, .
 
 
 def _copies(design: Dataflow) -> Iterator[tuple[str, str]]:
-    """What all streams behind a fork share."""
+    """What all streams behind a fork share, and both behind a split."""
     for node in design.nodes:
-        if isinstance(node, ForkNode):
+        if isinstance(node, ForkNode | SplitNode):
             first, *others = node.outputs
             for stream in others:
                 yield from ((f"{stream.name}_{what}", f"{first.name}_{what}") for what in ("data", "last"))
@@ -166,13 +170,16 @@ def _instance(design: Dataflow, node: Node) -> Instance:
         return Instance(module_name(design, node), name, (), tuple(ports))
     (stream,) = node.inputs[:1]
     width = ("Width", stream.bits)
-    if isinstance(node, ForkNode):
+    if isinstance(node, ForkNode | SplitNode):
         outputs = (
             ("valid_o", _joined(node.outputs, "valid")),
             ("ready_i", _joined(node.outputs, "ready")),
             ("data_o", f"{node.outputs[0].name}_data"),
             ("last_o", f"{node.outputs[0].name}_last"),
         )
+        if isinstance(node, SplitNode):
+            of_each = (width, ("Beats", node.outputs[0].beats))
+            return Instance("hwgen_stream_split", name, of_each, (*_from(stream), *outputs))
         return Instance("hwgen_stream_fork", name, (width, ("Outputs", len(node.outputs))), (*_from(stream), *outputs))
     (after,) = node.outputs
     through = (*_from(stream), *_to(after))
@@ -183,6 +190,14 @@ def _instance(design: Dataflow, node: Node) -> Instance:
     if isinstance(node, BufferNode):
         block = int(mapping.buffer_memory(node.depth, stream.bits, node.style).block)
         return Instance("hwgen_stream_buffer", name, (width, ("Depth", node.depth), ("Block", block)), through)
+    if isinstance(node, TurnsNode | ReverseNode):
+        block = int(mapping.stored_halves(stream.bits, stream.beats, node.max_length).block)
+        half = (width, ("Beats", stream.beats), ("Length", node.max_length), ("Block", block))
+        module = "hwgen_sequence_turns" if isinstance(node, TurnsNode) else "hwgen_sequence_reverse"
+        return Instance(module, name, half, through)
+    if isinstance(node, KeepNode):
+        kept = (width, ("Beats", stream.beats), ("Turn", node.turn))
+        return Instance("hwgen_stream_keep", name, kept, through)
     if isinstance(node, ConcatNode):
         beats = ", ".join(f"32'd{part.beats}" for part in reversed(node.inputs))
         parameters = (width, ("Parts", len(node.inputs)), ("Beats", f"{{{beats}}}"))

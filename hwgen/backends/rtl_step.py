@@ -67,15 +67,28 @@ class StepBuilder:
     ``lanes`` lanes work side by side, each of them on one of its ``groups`` channels at a time: channel = group *
     lanes + Lane.  The group stands at ``group_i`` a cycle before the values of cycle ``base``.  Memory contents go to
     ``folder``.
+
+    Where two ``directions`` take turns, groups are those of the first and then those of the second; a step function
+    that differs by direction alone has two channels, and the direction at ``direction_i``.
     """
 
-    def __init__(self, registers: Registers, groups: int, lanes: int, folder: str = "rom", noun: str = "unit") -> None:
-        self.registers, self.groups, self.lanes, self.folder, self.noun = registers, groups, lanes, folder, noun
+    def __init__(
+        self,
+        registers: Registers,
+        groups: int,
+        lanes: int,
+        folder: str = "rom",
+        noun: str = "unit",
+        directions: int = 1,
+    ) -> None:
+        self.registers, self.lanes, self.folder, self.noun = registers, lanes, folder, noun
+        self.groups, self.directions = groups * directions, directions
         self.blocks: list[Block] = []
         self._contents: list[Callable[[], dict[str, str]]] = []
         self.base = 0
         self.indexed = False
-        self.group_bits = index_bits(groups)
+        self.directed = False
+        self.group_bits = index_bits(self.groups)
 
     def files(self) -> dict[str, str]:
         """Memory contents by path: large for wide searches, so written only on demand."""
@@ -113,7 +126,8 @@ class StepBuilder:
         phrase = _PHRASES[form.kind].format(
             shift=getattr(form, "shift", 0), count=step.thresholds.shape[1], size=step.size
         )
-        shared = "" if step.channels == 1 else f", one for each {self.noun}"
+        channel = "direction" if self._by_direction(step.channels) else self.noun
+        shared = "" if step.channels == 1 else f", one for each {channel}"
         self.block.title += f"\n{name}: {phrase}{shared}; exact on {step.lo}..{step.hi}."
         if isinstance(form, SearchForm) and form.levels == 0:
             self.block.assigns.append((name, literal(form.first, code.bits)))
@@ -209,28 +223,39 @@ class StepBuilder:
             self.block.assigns.append((f"unused_{name}", f"|{value.name}[{value.bits - 1}:{bits}]"))
         return name
 
+    def _by_direction(self, channels: int) -> bool:
+        """Whether so many channels are one for each direction."""
+        return channels == self.directions > 1
+
     def _rows(self, channels: int) -> int:
+        if self._by_direction(channels):
+            return self.directions
         return self.groups if channels > 1 else 1
 
-    def _index(self, time: int, name: str) -> str:
+    def _index(self, channels: int, time: int, name: str) -> str:
         """The group of the channel, as it stands at ``time``; it arrives a cycle before the values at ``base``."""
-        self.indexed = True
-        signal = f"{name}_group"
-        self.block.signals.append((self.group_bits, signal))
+        bits, source = self.group_bits, "group"
+        if self._by_direction(channels):
+            self.directed = True
+            bits, source = index_bits(self.directions), "direction"
+        else:
+            self.indexed = True
+        signal = f"{name}_{source}"
+        self.block.signals.append((bits, signal))
         self.block.instances.append(
             Instance(
                 "hwgen_delay",
                 f"u_{signal}",
-                (("Width", self.group_bits), ("Stages", time - self.base + 1)),
-                (("clk_i", "clk_i"), ("data_i", "group_i"), ("data_o", signal)),
+                (("Width", bits), ("Stages", time - self.base + 1)),
+                (("clk_i", "clk_i"), ("data_i", f"{source}_i"), ("data_o", signal)),
             )
         )
         return signal
 
     def _row(self, channels: int, time: int, name: str) -> str:
-        if channels == 1 or self.groups == 1:
+        if self._rows(channels) == 1:
             return "1'b0"
-        return self._index(time, name)
+        return self._index(channels, time, name)
 
     def _parameter(self, name: str, values: IntArray, time: int) -> str:
         """A constant beside its value: a literal, or the channel's own from a small memory a cycle after its index."""
@@ -240,16 +265,17 @@ class StepBuilder:
         camel = "".join(part.capitalize() for part in name.split("_"))
         self.block.constants.append(constant(camel, values, bits))
         self.block.signals.append((bits, name))
-        index = "1'b0" if self.groups == 1 else self._index(time - 1, name)
+        index, rows = self._row(len(values), time - 1, name), self._rows(len(values))
+        stride, offset = (1, "0") if self._by_direction(len(values)) else (self.lanes, "Lane")
         self.block.instances.append(
             Instance(
                 "hwgen_constants",
                 f"u_{name}",
                 (
                     ("Width", bits),
-                    ("Depth", self.groups),
-                    ("Stride", self.lanes),
-                    ("Offset", "Lane"),
+                    ("Depth", rows),
+                    ("Stride", stride),
+                    ("Offset", offset),
                     ("Values", camel),
                 ),
                 (("clk_i", "clk_i"), ("index_i", index), ("value_o", name)),
@@ -258,9 +284,12 @@ class StepBuilder:
         )
         return name
 
+    def _of_all_lanes(self, values: IntArray) -> bool:
+        return len(values) == 1 or self._by_direction(len(values))
+
     def _per_lane(self, table: IntArray) -> list[tuple[str, IntArray]]:
         """Contents of a memory: for all channels, or for each lane that of its own [groups, ...]."""
-        if len(table) == 1:
+        if self._of_all_lanes(table):
             return [("", table)]
         return [(f"_u{lane:03d}", table[lane :: self.lanes]) for lane in range(self.lanes)]
 
@@ -275,7 +304,11 @@ class StepBuilder:
             return files
 
         self._contents.append(texts)
-        return f'"{self.folder}/{name}"' if len(form.thresholds) == 1 else f'{{"{self.folder}/{name}_u", LaneDigits}}'
+        return (
+            f'"{self.folder}/{name}"'
+            if self._of_all_lanes(form.thresholds)
+            else f'{{"{self.folder}/{name}_u", LaneDigits}}'
+        )
 
     def _table_files(self, name: str, form: TableForm, bits: int) -> str:
         def texts() -> dict[str, str]:
@@ -291,7 +324,7 @@ class StepBuilder:
         self._contents.append(texts)
         return (
             f'"{self.folder}/{name}.hex"'
-            if len(form.table) == 1
+            if self._of_all_lanes(form.table)
             else f'{{"{self.folder}/{name}_u", LaneDigits, ".hex"}}'
         )
 

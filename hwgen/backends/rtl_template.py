@@ -46,12 +46,12 @@ def _pack(lanes: IntArray, bits: int) -> int:
 def weight_file(product: FoldedProduct) -> str:
     """Weights: a word for each tile."""
     bits, tiles = weight_bits(product), stored_weights(product)
-    what = f"{product.name} weights: {product.cycles} tiles of {product.pe} PE x {product.simd} SIMD x {bits} bits"
+    what = f"{product.name} weights: {product.tiles} tiles of {product.pe} PE x {product.simd} SIMD x {bits} bits"
     return hex_file(what, (_pack(tile, bits) for tile in tiles), tiles.shape[1] * bits)
 
 
 def bias_file(bias: IntArray, product: FoldedProduct, bits: int) -> str:
     """Biases of ``bits`` bits: a word for each fold."""
-    folds = bias.reshape(product.folds, product.pe)
-    what = f"bias: {product.folds} groups of {product.pe} rows x {bits} bits"
+    folds = bias.reshape(-1, product.pe)
+    what = f"bias: {len(folds)} groups of {product.pe} rows x {bits} bits"
     return hex_file(what, (_pack(fold, bits) for fold in folds), product.pe * bits)

@@ -24,7 +24,7 @@ class UnitBuilder(StepBuilder, ABC, Generic[Times]):
         design = times.design
         # Base of the groups: cycle of the totals that the values at hand come from, earlier than 0 for gates of
         # earlier parts.
-        super().__init__(times.registers, times.groups, design.units, folder)
+        super().__init__(times.registers, times.groups, design.units, folder, directions=design.turns)
         self.design, self.times = design, times
         self.total_bits = total_bits(design)
         # Bits of the sums of two codes.
@@ -37,6 +37,8 @@ class UnitBuilder(StepBuilder, ABC, Generic[Times]):
             "lanes_per_unit": min(self.design.hidden_product.pe, len(self.design.cell.rows)),
             "parts": self.times.parts,
             "indexed": self.indexed,
+            "directed": self.directed,
+            "row_bits": self.group_bits,
             "clocked": any(signal == "clk_i" for instance in self.instances() for _, signal in instance.ports),
             "lane_digits": self.parameter_uses("LaneDigits"),
             "lane_used": self.parameter_uses("Lane"),

@@ -151,6 +151,8 @@ def explore(
         "clock_mhz": float(clock_mhz),
         "length": length,
     }
+    if options.get("share_engine"):
+        meta["share_engine"] = options["share_engine"]
     return Exploration(tuple(front), size, predicted, time.perf_counter() - begin, meta)
 
 

@@ -27,11 +27,15 @@ from hwgen.dataflow import (
     DenseNode,
     Design,
     ForkNode,
+    KeepNode,
     MapNode,
     NarrowNode,
     Node,
+    ReverseNode,
     SelectNode,
+    SplitNode,
     Stream,
+    TurnsNode,
     WidenNode,
 )
 from hwgen.explore.tables import KINDS, Table, cell_table, node_table, sharing_changes
@@ -189,7 +193,7 @@ class _Walk:
         elif isinstance(node, CellNode | DenseNode):
             source = self._source(node.inputs[0])
             self.wanted.setdefault(source, self.chosen[node.name].lanes_in)
-            if isinstance(node, CellNode) and node.design.cell.reverse:
+            if isinstance(node, CellNode) and (node.design.cell.reverse or node.design.directions):
                 return
             self.readers[source] = np.maximum(self.readers.get(source, 1), self.chosen[node.name].interval)
 
@@ -269,14 +273,23 @@ class _Walk:
             self._give(node.outputs[0], lanes, _Pace(end - whole + 1, whole - 1, apart))
             return
         stream = node.inputs[0]
-        if isinstance(node, BufferNode) and node.outputs[0].name in self.wanted:
+        if isinstance(node, BufferNode | TurnsNode) and node.outputs[0].name in self.wanted:
             # A graph input has the lanes that the reader behind the buffer asks for.
             self.lanes.setdefault(self._source(stream), self.wanted[node.outputs[0].name])
         lanes = self._lanes(stream)
         beats, bits = stream.width // lanes, lanes * stream.code_bits
         pace = self._pace(stream)
         given = replace(pace, first=pace.first + 1)
-        if isinstance(node, BufferNode):
+        if isinstance(node, TurnsNode | ReverseNode):
+            # Whole sequences, as fast as their beats then leave.
+            self._add(lambda count: laws.turned(count, bits, beats, node.max_length))
+            rest = self.length - (not isinstance(node, TurnsNode))
+            stored = pace.first + rest * pace.apart + (0 if isinstance(node, TurnsNode) else pace.span)
+            given = _Pace(stored + 3, beats - 1, beats * (2 if isinstance(node, TurnsNode) else 1))
+        elif isinstance(node, SplitNode | KeepNode):
+            self._add(lambda count: laws.split(count, beats))
+            given = pace
+        elif isinstance(node, BufferNode):
             given = replace(pace, first=pace.first + 2)
             vectors = node.depth // stream.beats
             self._add(lambda count: laws.buffer(count, bits, vectors * beats, node.style))
@@ -291,7 +304,8 @@ class _Walk:
             assert isinstance(node, MapNode), f"{node.name}: not in the design space"
             self._map(node, lanes)
             given = replace(pace, first=pace.first + node.design.step_latency + 1)
-        self._give(node.outputs[0], lanes, given)
+        for output in node.outputs:
+            self._give(output, lanes, given)
 
     def share(self) -> None:
         """Input weights that two layers have in common are stored once, where both products are folded alike."""

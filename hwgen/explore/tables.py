@@ -98,8 +98,8 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
     second_side = [(*fold, n) for fold in sides[1] for n in packings((1, 1, 1), (*fold, 1), "hidden")]
 
     def times(inputs: Fold, hidden: Fold) -> Timeline:
-        folding = folding_of(inputs, hidden)
-        folded = design_cell(design.network, cell, options, folding, design.module, design.inputs[0].packed)
+        folding, packed = folding_of(inputs, hidden), design.inputs[0].packed
+        folded = design_cell(design.network, cell, options, folding, design.module, packed, design.directions)
         return timeline(folded, registers)
 
     front = [times(fold, (1, 1, 1)) for fold in first_side]
@@ -135,14 +135,17 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
         *(priced(unit) for unit in between(joined, flow)),
     ]
     shape = (len(front), len(back))
-    taken = np.array([interval(t.tiles, t.period, options.interleave) for t in back])
+    taken = np.array([interval(t.tiles, t.period, design.contexts) for t in back])
+    turns = design.turns
+    # Of two directions the second one follows the first.
+    later = (turns - 1) * np.maximum(_row(t.tiles for t in back), tiles_in)
     table = Table(
         name,
         tuple(folding_of(inputs, hidden).to_dict() for inputs in first_side for hidden in second_side),
-        np.maximum(np.maximum(np.broadcast_to(taken, shape), tiles_in), -(-held // steps)).ravel(),
-        np.maximum(_row(t.period for t in back), tiles_in).ravel(),
+        turns * np.maximum(np.maximum(np.broadcast_to(taken, shape), tiles_in), -(-held // steps)).ravel(),
+        turns * np.maximum(_row(t.period for t in back) if turns == 1 else taken, tiles_in).ravel(),
         (tiles_in + latency_in + first_written + 1 + np.zeros(shape, np.int64)).ravel(),
-        (tiles_in + latency_in + written + 1 + np.zeros(shape, np.int64)).ravel(),
+        (tiles_in + latency_in + written + 1 + later + np.zeros(shape, np.int64)).ravel(),
         np.broadcast_to(_column(simd for _, simd, _ in first_side), shape).ravel(),
         np.broadcast_to(units, shape).ravel(),
         _flat(total(parts), shape),

@@ -8,7 +8,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwgen.cell_cycles import Loop
-from hwgen.dataflow import BufferNode, CellNode, ConcatNode, Design, ForkNode, NarrowNode, Node, SelectNode, WidenNode
+from hwgen.dataflow import (
+    BufferNode,
+    CellNode,
+    ConcatNode,
+    Design,
+    ForkNode,
+    KeepNode,
+    NarrowNode,
+    Node,
+    ReverseNode,
+    SelectNode,
+    SplitNode,
+    TurnsNode,
+    WidenNode,
+)
 from hwgen.events import Channel
 from hwgen.report.units import Timing
 from hwgen.rtl_cycles import Simulation, simulate
@@ -95,7 +109,11 @@ class _Rows:
     def node(self, node: Node) -> None:
         """What a node does, unless it only passes on."""
         channels = self.traced.streams
-        if isinstance(node, ForkNode | NarrowNode | WidenNode):
+        if isinstance(node, ForkNode | NarrowNode | WidenNode | SplitNode | KeepNode):
+            return
+        if isinstance(node, TurnsNode | ReverseNode):
+            stored = self._spans(channels[node.inputs[0].name], node.inputs[0].beats)
+            self._add(node.name, node.name, "stores", self._by_sequence(stored), False)
             return
         if isinstance(node, CellNode):
             names = [port.name for port in (*node.design.inputs, *node.design.outputs)]
@@ -123,9 +141,10 @@ class _Rows:
         if design.cell.reverse:
             self._add(name, own, "stores x", self._by_sequence(self._spans(x, design.inputs[0].beats)), False)
         projected = [(end - times.design.input_product.cycles + 1, end + 1) for end in ends]
-        self._add(name, own, "input product", projected, True)
-        self._add(name, own, "hidden product", [(start, start + times.tiles) for start in loop.starts], True)
-        self._add(name, own, "pipeline depth", _depths(loop.starts, times), True)
+        count = design.turns
+        self._add(name, own, "input product", projected, True, count)
+        self._add(name, own, "hidden product", [(start, start + times.tiles) for start in loop.starts], True, count)
+        self._add(name, own, "pipeline depth", _depths(loop.starts, times), True, count)
         if design.cell.reverse and y is not None:
             beats = next(port.beats for port in design.outputs if port.name == "y")
             self._add(name, own, "gives y in order", self._by_sequence(self._spans(y, beats)), False)
@@ -143,8 +162,11 @@ class _Rows:
             place += length
         return found
 
-    def _add(self, unit: str, title: str, lane: str, spans: list[tuple[int, int]], per_step: bool) -> None:
-        places = [(s, k) for s, length in enumerate(self.lengths) for k in range(length)]
+    def _add(
+        self, unit: str, title: str, lane: str, spans: list[tuple[int, int]], per_step: bool, turns: int = 1
+    ) -> None:
+        """Bars of a unit; so many of each step if directions take ``turns``."""
+        places = [(s, k) for s, length in enumerate(self.lengths) for k in range(length) for _ in range(turns)]
         if not per_step:
             places = [(s, -1) for s in range(len(self.lengths))]
         bars = [

@@ -16,13 +16,18 @@ from hwgen.dataflow import (
     DenseNode,
     Design,
     ForkNode,
+    KeepNode,
     MapNode,
     NarrowNode,
     Node,
+    ReverseNode,
     SelectNode,
+    SplitNode,
+    TurnsNode,
     WidenNode,
 )
 from hwgen.integer_cells import IntegerGru, IntegerRnn
+from hwgen.interleaving import interval
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import FoldedProduct, Port, Schedule
 from hwgen.sharing import shared_weights
@@ -58,6 +63,8 @@ def slowest(units: list[Timing]) -> Timing:
 def cell_kind(design: Schedule) -> str:
     """LSTM, GRU or RNN."""
     kind = "GRU" if isinstance(design.cell, IntegerGru) else "RNN" if isinstance(design.cell, IntegerRnn) else "LSTM"
+    if design.directions:
+        return f"{kind}, both directions"
     return f"{kind}, reversed" if design.cell.reverse else kind
 
 
@@ -78,7 +85,17 @@ def _cell_timing(name: str, design: Schedule, exact: bool, node: Node | None) ->
     if not exact:
         return Timing(name, cell_kind(design), design.step_cycles, None, node)
     times = timeline(design)
-    return Timing(name, cell_kind(design), max(times.period, design.input_product.cycles, times.refill), times, node)
+    inputs = max(design.input_product.cycles, times.refill)
+    cycles = max(recurrence_cycles(design, times.period), design.turns * inputs)
+    return Timing(name, cell_kind(design), cycles, times, node)
+
+
+def recurrence_cycles(design: Schedule, loop: int) -> int:
+    """Cycles of a time step in the recurrence, of which a state takes ``loop`` to the next.
+
+    While one of both directions waits for its state the other one is worked on.
+    """
+    return design.turns * interval(design.hidden_product.cycles, loop, design.turns)
 
 
 def node_kind(node: Node) -> str:
@@ -95,6 +112,10 @@ def node_kind(node: Node) -> str:
         ConcatNode: "concat",
         SelectNode: "select",
         ArgmaxNode: "argmax",
+        TurnsNode: "both directions in turns",
+        ReverseNode: "reverse",
+        SplitNode: "split",
+        KeepNode: "keep",
     }
     return names[type(node)]
 
@@ -236,14 +257,18 @@ def _node_unit(node: Node, timing: Timing) -> Data:
             f"x: PE {inputs.pe} x SIMD {inputs.simd}, {inputs.cycles:,} cycles",
             f"h: PE {hidden.pe} x SIMD {hidden.simd}, {hidden.cycles:,} + {depth} cycles",
         ]
-        return _unit(node.name, node.name, "unit", lines, timing.cycles, "a recurrent layer")
+        what = "a recurrent layer" if design.turns == 1 else "both directions of a recurrent layer, in turns"
+        return _unit(node.name, node.name, "unit", lines, timing.cycles, what)
     if isinstance(node, DenseNode):
         product = node.product
         lines = [f"dense, {product.columns} inputs, {product.rows} outputs", f"PE {product.pe} x SIMD {product.simd}"]
         return _unit(node.name, node.name, "unit", lines, timing.cycles, "a dense layer")
     if isinstance(node, BufferNode):
         return _unit(node.name, "buffer", "memory", [f"{node.depth:,} beats"], None, node.name)
-    if isinstance(node, ForkNode | NarrowNode | WidenNode | ConcatNode):
+    if isinstance(node, TurnsNode | ReverseNode):
+        lines = [f"stores up to {node.max_length:,} steps"]
+        return _unit(node.name, kind, "memory", lines, None, "two halves: one is filled, one is emptied")
+    if isinstance(node, ForkNode | NarrowNode | WidenNode | ConcatNode | SplitNode | KeepNode):
         return _unit(node.name, kind, "link", [], None, node.name)
     if isinstance(node, SelectNode):
         index = node.stage.index
@@ -279,6 +304,10 @@ def memories(design: Design, exact: bool) -> list[Data]:
         if isinstance(node, DenseNode) and node.product.graph is None:
             for what, memory in (("weights", node.design.weight_memory), ("bias", node.design.bias_memory)):
                 found.append(_memory(node.name, what, memory.words, memory.bits, memory.block if exact else None))
+        elif isinstance(node, TurnsNode | ReverseNode):
+            stream = node.inputs[0]
+            halves = mapping.stored_halves(stream.bits, stream.beats, node.max_length)
+            found.append(_memory(node.name, node_kind(node), halves.words, halves.bits, halves.block))
         elif isinstance(node, BufferNode):
             # Said where somebody asked for it.
             block = None if node.style == AUTO else node.style == BLOCK

@@ -8,7 +8,7 @@ from typing import Any
 from hwgen.dataflow import DenseNode, Design
 from hwgen.folding import Folding, divisors, legal_hidden_pe, recurrence_depth
 from hwgen.integer_cells import RecurrentCell
-from hwgen.report.units import Timing, count
+from hwgen.report.units import Timing, count, recurrence_cycles
 from hwgen.report.units import slowest as slowest_of
 from hwgen.rtl_timing import timeline
 from hwgen.schedule import Schedule, design_cell
@@ -86,7 +86,8 @@ def _who(slowest: Timing, units: list[Timing], exact: bool, part: str) -> str:
 
 def _parts(design: Schedule, unit: Timing) -> Data:
     hidden = design.hidden_product.cycles
-    recurrence = unit.times.period if unit.times else hidden + design.depth
+    recurrence = recurrence_cycles(design, unit.times.period if unit.times else hidden + design.depth)
+    hidden *= design.turns
     if unit.cycles > recurrence:
         return {"input_product": unit.cycles, "recurrence": recurrence}
     return {"tiles": hidden, "depth": recurrence - hidden}
@@ -156,8 +157,12 @@ def _change_cell(cell: Schedule, unit: Timing) -> Data | None:
     folding = _next_folding(cell.cell, cell)
     if folding is None:
         return None
-    changed = design_cell(cell.network, cell.cell, cell.options, folding, cell.module, bool(cell.module))
-    cycles = max(timeline(changed).period, changed.input_product.cycles) if unit.times else changed.step_cycles
+    packed = bool(cell.module)
+    changed = design_cell(cell.network, cell.cell, cell.options, folding, cell.module, packed, cell.directions)
+    cycles = changed.step_cycles
+    if unit.times:
+        loop = recurrence_cycles(changed, timeline(changed).period)
+        cycles = max(loop, changed.turns * changed.input_product.cycles)
     if cycles >= unit.cycles:
         return None
     return {

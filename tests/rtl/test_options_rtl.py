@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from directions_models import bidirectional
 from hardware import Record, assert_exact
 from recurrent_networks import dense, network, rnn, side_by_side
 from test_rtl import Run
@@ -53,6 +54,12 @@ def backward() -> hwgen.Network:
     return network([layer], [layer.wires[0]])
 
 
+@cache
+def both_directions() -> hwgen.Network:
+    """An LSTM in both directions, 4 inputs and 6 units each."""
+    return bidirectional("default", "default")
+
+
 def folded(*values: int) -> dict[str, Any]:
     """PE and SIMD of the input product, then of the recurrent product: of the base 16 cycles each."""
     input_pe, input_simd, hidden_pe, hidden_simd = values
@@ -79,7 +86,7 @@ class Row:
     resources: dict[str, tuple[int, int]] = field(default_factory=dict)
     base: dict[str, Any] = field(default_factory=lambda: BASE)
     model: Callable[[], hwgen.Network] = lstm
-    # Simulated by make test-long: the design is one that another option could have given.
+    # Simulated by make test-long: others simulate such designs as well.
     long: bool = False
 
     def design(self, way: int) -> hwgen.Schedule | hwgen.Dataflow:
@@ -89,7 +96,14 @@ class Row:
 
 
 ROWS = (
-    Row("folding input", {"folding": folded(1, 1, 4, 4)}, {"folding": folded(8, 4, 4, 4)}, (1, -1), {"dsp": (-1, 1)}),
+    Row(
+        "folding input",
+        {"folding": folded(1, 1, 4, 4)},
+        {"folding": folded(8, 4, 4, 4)},
+        (1, -1),
+        {"dsp": (-1, 1)},
+        long=True,
+    ),
     Row("folding hidden", {"folding": folded(4, 2, 1, 2)}, {"folding": folded(4, 2, 8, 8)}, (1, -1), {"dsp": (-1, 1)}),
     Row(
         "folding head",
@@ -101,7 +115,7 @@ ROWS = (
         model=headed,
     ),
     # Register stages follow from the clock.
-    Row("clock_mhz", {"clock_mhz": 50}, {"clock_mhz": 200}, (-1, 1), {"ff": (-1, 1)}),
+    Row("clock_mhz", {"clock_mhz": 50}, {"clock_mhz": 200}, (-1, 1), {"ff": (-1, 1)}, long=True),
     Row("interleave", {"interleave": 1}, {"interleave": 4}, (1, -1), {"lut": (-1, 1)}, base=BASE | {"interleave": 2}),
     Row(
         "look_ahead",
@@ -121,6 +135,28 @@ ROWS = (
     ),
     # Two products of 8 bits share a DSP; the adder behind it is taken.  Or there are only sums of digits in LUTs.
     Row("products_per_dsp", {"products_per_dsp": 0}, {"products_per_dsp": 2}, (0, 0), {"dsp": (-1, -1), "lut": (1, 1)}),
+    # Fully unrolled, by multiplications or by adders.
+    Row(
+        "constant_products",
+        {"constant_products": "shift-add"},
+        {"constant_products": "da4ml"},
+        (-1, -1),
+        {"dsp": (-1, -1), "lut": (1, 1)},
+        base={"folding": folded(32, 4, 32, 8)},
+        # test_adders_rtl.py simulates others.
+        long=True,
+    ),
+    # One of these designs has an engine for each direction; test_directions_rtl.py simulates more of the other.
+    Row(
+        "share_engine",
+        {"share_engine": None},
+        {"share_engine": "directions"},
+        (0, 1),
+        {"dsp": (0, -1), "lut": (0, -1)},
+        {"max_length": 24},
+        both_directions,
+        long=True,
+    ),
     Row("streaming", {"streaming": False}, {"streaming": True}, (0, 1), long=True),
     Row(
         "max_length",

@@ -3,7 +3,8 @@
 // Input product and bias of one time step after the other, tile by tile: tile = fold *
 // ColumnTiles + column.  The codes of a step arrive with its first fold and are kept for the
 // others.  It runs ahead of the recurrence by Steps time steps at most, for which the buffer
-// behind it has room.  With a memory for its weights.
+// behind it has room.  With a memory for its weights, and for those of all Sets that time steps
+// take in turns.
 module hwgen_input_product #(
   parameter int Rows = 80,
   parameter int Columns = 10,
@@ -22,6 +23,7 @@ module hwgen_input_product #(
   parameter int ProductStages = 1,
   parameter int TreeStages = 0,
   parameter int Steps = 2,
+  parameter int Sets = 1,
   parameter WeightFile = "",
   parameter BiasFile = ""
 ) (
@@ -37,7 +39,7 @@ module hwgen_input_product #(
   output logic                     done_o,
   output logic                     last_o
 );
-  localparam int Tiles = Rows / Pe * (Columns / Simd);
+  localparam int Tiles = Sets * (Rows / Pe) * (Columns / Simd);
   localparam int TileBits = Tiles > 1 ? $clog2(Tiles) : 1;
 
   logic [TileBits-1:0] tile;
@@ -70,6 +72,7 @@ module hwgen_input_product #(
     .ProductStages(ProductStages),
     .TreeStages(TreeStages),
     .Steps(Steps),
+    .Sets(Sets),
     .BiasFile(BiasFile)
   ) u_product (
     .clk_i,

@@ -8,6 +8,8 @@
 // Their rows may be in the order of someone else: of each group of Gates rows, row k is row
 // Order[k] of the memory.  Where a tile has whole groups its lanes change places, where it has one
 // row the tiles do.
+//
+// With several Sets of weights and biases, one behind the other, time steps take them in turns.
 module hwgen_tile_product #(
   parameter int Rows = 80,
   parameter int Columns = 10,
@@ -25,10 +27,11 @@ module hwgen_tile_product #(
   parameter int ProductStages = 1,
   parameter int TreeStages = 0,
   parameter int Steps = 2,
+  parameter int Sets = 1,
   parameter int Gates = 1,
   parameter logic [Gates*32-1:0] Order = '0,  // row 0 in the low bits
   parameter BiasFile = "",
-  localparam int Tiles = Rows / Pe * (Columns / Simd),
+  localparam int Tiles = Sets * (Rows / Pe) * (Columns / Simd),
   localparam int TileBits = Tiles > 1 ? $clog2(Tiles) : 1
 ) (
   input  logic                     clk_i,
@@ -57,7 +60,7 @@ module hwgen_tile_product #(
   logic [ColumnBits-1:0] column_q;
   logic [TileBits-1:0] tile_q;
   logic [RoomBits-1:0] room_q;
-  logic first_fold, last_fold, first_column, last_column, begins, issue, final_tile;
+  logic first_fold, last_fold, first_column, last_column, begins, issue, final_tile, last_set;
 
   assign first_fold = fold_q == '0;
   assign last_fold = fold_q == FoldBits'(Folds - 1);
@@ -77,7 +80,7 @@ module hwgen_tile_product #(
     end else begin
       if (issue) begin
         column_q <= last_column ? '0 : column_q + 1'b1;
-        tile_q <= final_tile ? '0 : tile_q + 1'b1;
+        tile_q <= final_tile && last_set ? '0 : tile_q + 1'b1;
         if (last_column) fold_q <= last_fold ? '0 : fold_q + 1'b1;
       end
       if (begins && !free_i) room_q <= room_q - 1'b1;
@@ -146,14 +149,28 @@ module hwgen_tile_product #(
   );
 
   // The bias of a fold reaches the accumulator with the first products of its rows.
-  logic [FoldBits-1:0] bias_fold;
+  localparam int Biases = Sets * Folds;
+  localparam int BiasBits = Biases > 1 ? $clog2(Biases) : 1;
+  logic [BiasBits-1:0] fold_of_all, bias_fold;
   logic [Pe*SumBits-1:0] bias;
-  hwgen_delay #(.Width(FoldBits), .Stages(Latency - 2)) u_bias_fold (
-    .clk_i, .data_i(fold_q), .data_o(bias_fold)
+  if (Sets == 1) begin : gen_one_set
+    assign last_set = 1'b1;
+    assign fold_of_all = fold_q;
+  end else begin : gen_sets
+    logic [BiasBits-1:0] fold_of_all_q;
+    assign last_set = fold_of_all_q == BiasBits'(Biases - 1);
+    assign fold_of_all = fold_of_all_q;
+    always_ff @(posedge clk_i) begin
+      if (!rst_ni) fold_of_all_q <= '0;
+      else if (issue && last_column) fold_of_all_q <= last_set ? '0 : fold_of_all_q + 1'b1;
+    end
+  end
+  hwgen_delay #(.Width(BiasBits), .Stages(Latency - 2)) u_bias_fold (
+    .clk_i, .data_i(fold_of_all), .data_o(bias_fold)
   );
   hwgen_rom #(
     .Width(Pe * SumBits),
-    .Depth(Folds),
+    .Depth(Biases),
     .Stages(1),
     .Block(BiasBlock),
     .File(BiasFile)
@@ -208,6 +225,12 @@ module hwgen_tile_product #(
     if (Order[k*32 +: 32] >= 32'(Gates)) begin : gen_refused_place
       $fatal(1, "Order has row %0d, of %0d", Order[k*32 +: 32], Gates);
     end
+  end
+  if (Sets > 1 && Gates > 1) begin : gen_refused_sets
+    $fatal(1, "rows change places in one set of weights only, Sets is %0d", Sets);
+  end
+  if (Sets < 1) begin : gen_refused_no_set
+    $fatal(1, "Sets must be at least 1, not %0d", Sets);
   end
   if (WeightStages < 1) begin : gen_refused_weight_stages
     $fatal(1, "WeightStages must be at least 1, not %0d", WeightStages);

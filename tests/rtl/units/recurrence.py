@@ -19,6 +19,11 @@ class InputProduct(Bench):
         return self["Rows"] // self["Pe"]
 
     @property
+    def all_folds(self) -> int:
+        """Those of all sets of weights, one behind the other."""
+        return self.parameters.get("Sets", 1) * self.folds
+
+    @property
     def column_tiles(self) -> int:
         return self["Columns"] // self["Simd"]
 
@@ -40,10 +45,10 @@ class InputProduct(Bench):
     @cached_property
     def constants(self) -> tuple[list[list[int]], list[int]]:
         """Weights [row][column] and biases [row]."""
-        rng, top = self.seeded(), 1 << (self["WeightBits"] - 1)
+        rng, top, rows = self.seeded(), 1 << (self["WeightBits"] - 1), self.all_folds * self["Pe"]
         numbers = [-1, 1] if self["Bipolar"] else range(-top, top)
-        weights = [[rng.choice(numbers) for _ in range(self["Columns"])] for _ in range(self["Rows"])]
-        return weights, [rng.randint(-50, 50) for _ in range(self["Rows"])]
+        weights = [[rng.choice(numbers) for _ in range(self["Columns"])] for _ in range(rows)]
+        return weights, [rng.randint(-50, 50) for _ in range(rows)]
 
     def files(self) -> dict[str, str]:
         weights, biases = self.constants
@@ -51,10 +56,10 @@ class InputProduct(Bench):
         stored = [[int(w > 0) for w in row] for row in weights] if self["Bipolar"] else weights
         tiles = [
             pack((w for row in stored[fold * pe :][:pe] for w in row[column * simd :][:simd]), bits)
-            for fold in range(self.folds)
+            for fold in range(self.all_folds)
             for column in range(self.column_tiles)
         ]
-        sums = [pack(biases[fold * pe :][:pe], self["SumBits"]) for fold in range(self.folds)]
+        sums = [pack(biases[fold * pe :][:pe], self["SumBits"]) for fold in range(self.all_folds)]
         return {
             f"rom/{self.name}_weights.hex": hex_words(tiles, pe * simd * bits),
             f"rom/{self.name}_bias.hex": hex_words(sums, pe * self["SumBits"]),
@@ -70,12 +75,13 @@ class InputProduct(Bench):
 
     @property
     def ready(self) -> bool:
-        return self.fold == 0 and (self.column > 0 or self.room > 0)
+        return self.fold % self.folds == 0 and (self.column > 0 or self.room > 0)
 
     def drive(self) -> Signals:
         # A beat that was not taken stays; one that was begun is brought to its end.
         if self.waiting is None:
-            begins = self.busy() if self.column == 0 or self.fold > 0 else not self.chance(self.idle)
+            within = self.column > 0 and self.fold % self.folds == 0
+            begins = not self.chance(self.idle) if within else self.busy()
             codes = self.word(self["Simd"] * self["CodeBits"])
             inputs = {"valid_i": int(begins), "codes_i": codes, "last_i": self.rng.getrandbits(1)}
         else:
@@ -105,7 +111,7 @@ class InputProduct(Bench):
             self.room -= self.column == 0
             self.codes += unpack(inputs["codes_i"], self["CodeBits"], self["Simd"])
             self.last = inputs["last_i"]
-        if taken or self.fold > 0:
+        if taken or self.fold % self.folds > 0:
             self._tile()
         self.cycle += 1
 
@@ -119,14 +125,15 @@ class InputProduct(Bench):
             biases[row] + sum(w * c for w, c in zip(weights[row], self.codes, strict=True))
             for row in range(first, first + self["Pe"])
         ]
-        done = self.fold == self.folds - 1
+        done = self.fold % self.folds == self.folds - 1
         self.due.append((self.cycle + self.latency, pack(sums, self["SumBits"]), int(done), self.last))
-        self.column, self.fold = 0, 0 if done else self.fold + 1
+        self.column, self.fold = 0, (self.fold + 1) % self.all_folds
         if done:
             self.codes = []
 
     def finished(self) -> bool:
-        return not self.due and self.done == 0 and self.fold == 0 and self.column == 0 and self.waiting is None
+        within = self.fold % self.folds > 0 or self.column > 0
+        return not self.due and self.done == 0 and not within and self.waiting is None
 
 
 class TileProduct(InputProduct):
@@ -138,7 +145,7 @@ class TileProduct(InputProduct):
 
     @property
     def outputs(self) -> Mapping[str, int]:
-        return {**super().outputs, "tile_o": index_bits(self.folds * self.column_tiles)}
+        return {**super().outputs, "tile_o": index_bits(self.all_folds * self.column_tiles)}
 
     def texts(self) -> dict[str, str]:
         order = f"{32 * self['Gates']}'h{self['Order']:x}"
@@ -148,13 +155,13 @@ class TileProduct(InputProduct):
     def memory(self) -> list[int]:
         """The words that others hold for it, with the rows of each group in their order."""
         order, gates, weights = unpack(self["Order"], 32, self["Gates"]), self["Gates"], self.constants[0]
-        rows: list[list[int]] = [[]] * self["Rows"]
+        rows: list[list[int]] = [[]] * len(weights)
         for row, values in enumerate(weights):
             rows[row - row % gates + order[row % gates]] = [int(w > 0) for w in values] if self["Bipolar"] else values
         pe, simd = self["Pe"], self["Simd"]
         return [
             pack((w for row in rows[fold * pe :][:pe] for w in row[column * simd :][:simd]), self["WeightBits"])
-            for fold in range(self.folds)
+            for fold in range(self.all_folds)
             for column in range(self.column_tiles)
         ]
 
@@ -647,6 +654,30 @@ def benches() -> list[Bench]:
             (8, 2, 2, 2, 8, 8, 0, 1, (2, 1, 1), 2),  # one tile of columns
             (12, 10, 4, 5, 9, 3, 0, 1, (2, 1, 2), 2),
             (6, 9, 3, 3, 4, 1, 1, 0, (1, 1, 1), 5),
+        )
+    ]
+    products += [
+        # Sets of weights in turns: one tile each, one group of rows, several.
+        unit(
+            Rows=rows,
+            Columns=columns,
+            Pe=pe,
+            Simd=2,
+            CodeBits=8,
+            WeightBits=4,
+            Bipolar=0,
+            SumBits=20,
+            WeightStages=2,
+            ProductStages=1,
+            TreeStages=0,
+            Steps=3,
+            Sets=sets,
+            **more,
+        )
+        for unit, rows, columns, pe, sets, more in (
+            (InputProduct, 4, 6, 4, 3, {"WeightBlock": 0}),
+            (TileProduct, 4, 2, 4, 2, {"Gates": 1, "Order": 0}),
+            (TileProduct, 6, 6, 2, 2, {"Gates": 1, "Order": 0}),
         )
     ]
     products += [

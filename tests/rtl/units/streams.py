@@ -146,12 +146,28 @@ class SequenceReverse(Bench):
                 self.sequence.append(self.step)
                 self.step = []
                 if inputs["last_i"] or len(self.sequence) == self["Length"]:
-                    words = [word for step in reversed(self.sequence) for word in step]
-                    self.expected += [(word, int(place == len(words) - 1)) for place, word in enumerate(words)]
+                    self.expected += self.leaving(self.sequence)
                     self.sequence = []
+
+    def leaving(self, sequence: list[list[int]]) -> list[tuple[int, int]]:
+        """The beats that a sequence of steps leaves as, with TLAST."""
+        words = [word for step in reversed(sequence) for word in step]
+        return [(word, int(place == len(words) - 1)) for place, word in enumerate(words)]
 
     def finished(self) -> bool:
         return not self.left and self.offered is None and not self.expected
+
+
+class SequenceTurns(SequenceReverse):
+    unit = "hwgen_sequence_turns"
+
+    def leaving(self, sequence: list[list[int]]) -> list[tuple[int, int]]:
+        found = []
+        for place, both in enumerate(zip(sequence, reversed(sequence), strict=True)):
+            for step in both:
+                ends = place == len(sequence) - 1
+                found += [(word, int(ends and number == len(step) - 1)) for number, word in enumerate(step)]
+        return found
 
 
 class InitialState(Bench):
@@ -229,6 +245,10 @@ def benches() -> list[Bench]:
         SequenceReverse(Width=width, Beats=beats, Length=length)
         for width, beats, length in ((8, 1, 1), (1, 3, 1), (16, 1, 4), (9, 2, 5), (8, 5, 3), (4, 4, 8))
     ]
+    turns = [
+        SequenceTurns(Width=width, Beats=beats, Length=length)
+        for width, beats, length in ((8, 1, 1), (1, 3, 1), (16, 1, 7), (9, 2, 5), (8, 4, 3))
+    ]
     states = [
         InitialState(Lanes=lanes, Beats=beats, ReadLanes=reads, ValueBits=bits)
         for lanes, beats, reads, bits in (
@@ -240,4 +260,4 @@ def benches() -> list[Bench]:
             (6, 2, 4, 9),
         )
     ]
-    return [*fifos, *outputs, *reversals, *states]
+    return [*fifos, *outputs, *reversals, *turns, *states]

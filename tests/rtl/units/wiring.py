@@ -377,6 +377,76 @@ class StreamConcat(Bench):
         return any(source.empty for source in self.sources)
 
 
+class StreamSplit(Bench):
+    unit = "hwgen_stream_split"
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        return {"valid_i": 1, "data_i": self["Width"], "last_i": 1, "ready_i": 2}
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {"ready_o": 1, "valid_o": 2, "data_o": self["Width"], "last_o": 1}
+
+    def restart(self) -> None:
+        self.source = Source(self, self["Width"], 2 * self["Beats"])
+        self.moved = 0
+
+    def drive(self) -> Signals:
+        ready = [int(not self.chance(self.stall)) for _ in range(2)]
+        return self.source.inputs() | {"ready_i": pack(ready, 1)}
+
+    def observe(self, inputs: Signals, outputs: Signals) -> None:
+        turn, beat = self.moved // self["Beats"] % 2, self.source.beat
+        ready = inputs["ready_i"] >> turn & 1
+        self.same("ready_o", outputs["ready_o"], ready)
+        self.same("valid_o", outputs["valid_o"], int(beat is not None) << turn)
+        if beat is not None:
+            self.same("data_o", outputs["data_o"], beat[0])
+            self.same("last_o", outputs["last_o"], beat[1])
+            if ready:
+                self.source.beat = None
+                self.moved += 1
+
+    def finished(self) -> bool:
+        return self.source.empty
+
+
+class StreamKeep(Bench):
+    unit = "hwgen_stream_keep"
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        return {"valid_i": 1, "data_i": self["Width"], "last_i": 1, "ready_i": 1}
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        return {"ready_o": 1, "valid_o": 1, "data_o": self["Width"], "last_o": 1}
+
+    def restart(self) -> None:
+        self.source = Source(self, self["Width"], 2 * self["Beats"])
+        self.moved = 0
+
+    def drive(self) -> Signals:
+        return self.source.inputs() | {"ready_i": int(not self.chance(self.stall))}
+
+    def observe(self, inputs: Signals, outputs: Signals) -> None:
+        kept, beat = self.moved // self["Beats"] % 2 == self["Turn"], self.source.beat
+        ready = inputs["ready_i"] or not kept
+        self.same("ready_o", outputs["ready_o"], int(ready))
+        self.same("valid_o", outputs["valid_o"], int(kept and beat is not None))
+        if beat is not None:
+            if kept:
+                self.same("data_o", outputs["data_o"], beat[0])
+                self.same("last_o", outputs["last_o"], beat[1])
+            if ready:
+                self.source.beat = None
+                self.moved += 1
+
+    def finished(self) -> bool:
+        return self.source.empty
+
+
 class StreamCredit(Bench):
     unit = "hwgen_stream_credit"
 
@@ -459,6 +529,10 @@ def benches() -> list[Bench]:
     found += [
         Argmax(ValueBits=bits, Count=count, RankBits=ranks)
         for bits, count, ranks in ((8, 1, 1), (1, 2, 1), (2, 3, 2), (8, 10, 4), (21, 16, 1), (5, 7, 3))
+    ]
+    found += [StreamSplit(Width=width, Beats=beats) for width, beats in ((1, 1), (8, 2), (5, 5))]
+    found += [
+        StreamKeep(Width=width, Beats=beats, Turn=turn) for turn in (0, 1) for width, beats in ((1, 1), (8, 2), (5, 5))
     ]
     found += [StreamIndex(Count=count) for count in (1, 2, 3, 8)]
     found += [StreamCredit(Depth=depth) for depth in (1, 2, 3, 8)]

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Of vectors that two directions give in turns those of one: Beats beats of each.  No cycle is
+// added; what is not kept is taken at once.
+module hwgen_stream_keep #(
+  parameter int Width = 8,
+  parameter int Beats = 1,
+  parameter int Turn = 0  // 0: the first of each two
+) (
+  input  logic             clk_i,
+  input  logic             rst_ni,
+  input  logic             valid_i,
+  output logic             ready_o,
+  input  logic [Width-1:0] data_i,
+  input  logic             last_i,
+  output logic             valid_o,
+  input  logic             ready_i,
+  output logic [Width-1:0] data_o,
+  output logic             last_o
+);
+  localparam int BeatBits = Beats > 1 ? $clog2(Beats) : 1;
+  logic [BeatBits-1:0] beat_q;
+  logic turn_q, keep;
+
+  assign keep = turn_q == 1'(Turn);
+  assign valid_o = rst_ni & valid_i & keep;
+  assign ready_o = rst_ni & (ready_i | ~keep);
+  assign data_o = data_i;
+  assign last_o = last_i;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      beat_q <= '0;
+      turn_q <= 1'b0;
+    end else if (valid_i & ready_o) begin
+      beat_q <= beat_q == BeatBits'(Beats - 1) ? '0 : beat_q + 1'b1;
+      if (beat_q == BeatBits'(Beats - 1)) turn_q <= ~turn_q;
+    end
+  end
+
+`ifndef SYNTHESIS
+  if (Beats < 1) begin : gen_refused_beats
+    $fatal(1, "Beats must be at least 1, not %0d", Beats);
+  end
+  if (Turn != 0 && Turn != 1) begin : gen_refused_turn
+    $fatal(1, "Turn must be 0 or 1, not %0d", Turn);
+  end
+`endif
+endmodule
