@@ -197,7 +197,8 @@ def test_where_a_step_waits_for_its_state_the_other_direction_takes_no_time() ->
         assert more[0] == period(shared) + beats
         assert period(alone) < more[1] <= period(alone) + beats
         if tiles == 1:
-            assert period(shared) == period(alone) == loop
+            # Constants of both directions may make the loop a cycle or two longer.
+            assert period(shared) == loop <= period(alone) + 2
         else:
             assert period(shared) < 1.7 * period(alone)
 
