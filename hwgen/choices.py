@@ -101,6 +101,8 @@ def memories(design: Schedule | Node) -> dict[str, tuple[Memory, str]]:
         return {name: (found, design.options.style(name)) for name, found in mapping.memories(timeline(design)).items()}
     if isinstance(design, DenseNode):
         dense = design.design
+        if dense.product.graph is not None:
+            return {}
         found = {"weights": dense.weight_memory, "bias": dense.bias_memory}
         return {name: (memory, dense.style(name)) for name, memory in found.items()}
     if isinstance(design, BufferNode):

@@ -38,6 +38,16 @@ def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs to read.")(function)
 
 
+def _constant_products(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--constant-products",
+        default="multiply",
+        show_default=True,
+        metavar="HOW",
+        help="Products of one cycle: multiply, shift-add, or da4ml (adders that da4ml finds).",
+    )(function)
+
+
 def _buffer_options(function: Callable[..., Any]) -> Callable[..., Any]:
     memory = click.option(
         "--memory", multiple=True, metavar="NAME=STYLE", help="A memory as auto, block, distributed or constant."
@@ -176,6 +186,7 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
     metavar="C",
     help="Sequences that take turns, by TID.",
 )
+@_constant_products
 @click.option("--share-engine", metavar="WHAT", help="directions: both of a layer take turns on one engine (RTL).")
 @click.option(
     "--products-per-dsp",
@@ -219,6 +230,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
             fit=options["fit"],
             streaming=options["streaming"],
             interleave=options["interleave"],
+            constant_products=options["constant_products"],
             share_engine=options["share_engine"],
             products_per_dsp=options["products_per_dsp"],
             max_length=options["max_length"],
@@ -242,6 +254,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
 @click.option(
     "--interleave", default="1", show_default=True, metavar="LIST", help="Numbers of sequences to try: 1,2,4."
 )
+@_constant_products
 @click.option(
     "--products-per-dsp",
     default="1",
@@ -280,6 +293,8 @@ def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: An
         "memory": parse_memories(options.pop("memory")) or None,
         "look_ahead": parse_look_ahead(options.pop("look_ahead")),
     }
+    if (products := options.pop("constant_products")) != "multiply":
+        built["constant_products"] = products
     with _err.status("reading the models") as status:
         networks = run.load_all(models)
 

@@ -34,6 +34,8 @@ def print_schedule(data: dict[str, Any], out: Console) -> None:
     for name in ("input", "hidden"):
         fold = folding[name]
         table.add_row(f"{name} product", f"PE {fold['pe']} x SIMD {fold['simd']}, {cycles[f'{name}_product']} cycles")
+    for name, graph in data.get("constant_products", {}).items():
+        table.add_row(f"{name} adders", f"{graph['adders']}, {graph['levels']} levels, found by {graph['found_by']}")
     for memory in data["memories"]:
         table.add_row(
             memory["name"].replace("_", " "),

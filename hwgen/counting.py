@@ -25,6 +25,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "chain": 0.88,  # bits of adders that are kept apart, and of products by digits: no design of the fit has them
         "clamp": 1.0,  # bits of codes that are limited, and a third of the bits above
         "compare": 1.0,  # bits of comparisons of threshold searches
+        "constant adder": 1.0,  # bits of carry chains of products by shifts and additions
         "constants": 1.0,  # LUTs of the constants of channels
         "constant multiplier": 1.0,  # bits of adders of a product with a constant
         "counter": 1.0,  # bits of counters
@@ -53,6 +54,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "accumulator": 1.0,
         "adder": 1.0,
         "code": 1.0,  # bits behind step functions
+        "constant adder": 1.0,
         "constants": 1.0,
         "counter": 1.0,
         "delay": 1.0,  # bits of delays too short for shift registers

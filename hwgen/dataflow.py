@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hwgen import integer
+from hwgen.adders import constant_products
 from hwgen.folding import product_folding
 from hwgen.forms import Certified
 from hwgen.head_design import DenseDesign, MapDesign
@@ -351,6 +352,8 @@ def _node(node: Node) -> dict[str, Any]:
         entry["memory"] = dict(node.design.memory)
     if isinstance(node, CellNode):
         entry["schedule"] = node.design.to_dict()
+    if isinstance(node, DenseNode):
+        entry |= constant_products([(node.product.name, node.product.graph)])
     return entry
 
 

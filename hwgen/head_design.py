@@ -16,8 +16,8 @@ from hwgen.integer_network import DenseStage, StepStage
 from hwgen.mapping import Memory, code_bits, memory, styled, weight_memory
 from hwgen.packing import check_packing
 from hwgen.quantizer import IntegerType
-from hwgen.registers import Registers, latency, tree_stages
-from hwgen.schedule import FoldedProduct, fold, packed, signed
+from hwgen.registers import Registers, latency, product_latency, product_stages
+from hwgen.schedule import FoldedProduct, fold, packed, signed, with_graph
 from hwgen.storage import AUTO
 
 
@@ -51,6 +51,8 @@ class DenseDesign:
     packing: int = 1
     # Styles of memories that the user chose, by name.
     memory: tuple[tuple[str, str], ...] = ()
+    # How it is built if it takes one cycle.
+    constant_products: str = "multiply"
 
     def __post_init__(self) -> None:
         rows, columns = self.stage.weights.shape
@@ -76,6 +78,7 @@ class DenseDesign:
         """Weights in the order of the hardware: [pe, tile, lane]."""
         stage = self.stage
         product = fold(self.name, stage.weights, self.pe, self.simd, stage.weight, stage.total, self.style("weights"))
+        product = with_graph(product, self.source, self.constant_products)
         return packed(product, self.packing, self.source)
 
     @property
@@ -92,12 +95,12 @@ class DenseDesign:
     @property
     def tree(self) -> int:
         """Registers in the adder trees."""
-        return tree_stages(self.simd, self.registers)
+        return product_stages(self.product, self.registers)[1]
 
     @property
     def product_latency(self) -> int:
         """Cycles from a tile to its sums."""
-        return self.registers.weight + self.registers.product + self.tree + 1
+        return product_latency(self.product, self.registers)
 
     @property
     def step_latency(self) -> int:

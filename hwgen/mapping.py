@@ -86,6 +86,8 @@ def product_in_dsp(product: FoldedProduct, codes: int, sums: int) -> bool:
 
     Where rows share a DSP this is said of one that is left alone.
     """
+    if product.graph is not None:
+        return False
     return product.packing != 0 and not product.weight.bipolar and in_dsp(codes, weight_bits(product), sums)
 
 
@@ -215,6 +217,11 @@ def memories(times: Timeline) -> dict[str, Memory]:
         "bias": memory(inputs.sets * inputs.folds, inputs.pe * sum_bits(design), False),
         "sums": sums_memory(inputs.rows, sum_bits(design), inputs.pe, design.hidden_product.pe, times.sums_steps),
     }
+    # Products by shifts and additions store nothing.
+    if inputs.graph is not None:
+        del found["input_weights"], found["bias"]
+    if design.hidden_product.graph is not None:
+        del found["hidden_weights"]
     if not isinstance(cell, IntegerRnn):
         state = cell.cell if isinstance(cell, IntegerCell) else cell.hidden
         words = times.groups

@@ -13,6 +13,7 @@ from typing import Any
 
 from hwgen import choices
 from hwgen import schedule as single
+from hwgen.adders import check_constant_products
 from hwgen.dataflow import Design
 from hwgen.devices import device
 from hwgen.errors import ConfigError, listing, printable
@@ -42,6 +43,7 @@ def schedule(
     memory: Memories | None = None,
     look_ahead: LookAhead | None = None,
     share_engine: str | None = None,
+    constant_products: str = "multiply",
     final: bool = True,
 ) -> Design:
     """Fold a network for a device.
@@ -50,12 +52,15 @@ def schedule(
     ``outputs`` are sequence, last_hidden and last_cell of a network that is one LSTM layer, or names of outputs of any
     other.  ``interleave`` sequences share one recurrent layer, each on its own TID.  ``memory`` are styles of memories
     by name, ``look_ahead`` the time steps that input products may be ahead of their recurrences, of all layers or by
-    node.  With ``share_engine`` "directions" both directions of a layer take turns on one engine.  A design that is not
-    ``final`` stands for all of its foldings, which may have memories that it has not.  Raises ConfigError where the
-    options cannot be met, UnsupportedError for what has no hardware.
+    node.  With ``share_engine`` "directions" both directions of a layer take turns on one engine.
+    ``constant_products`` says what products that take one cycle are built of: multiply, shift-add or da4ml.  A design
+    that is not ``final`` stands for all of its foldings, which may have memories that it has not.  Raises ConfigError
+    where the options cannot be met, UnsupportedError for what has no hardware, ToolError without da4ml.
     """
-    engine = check_share_engine(share_engine)
-    design = _plan(network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead, engine)
+    engine, made = check_share_engine(share_engine), check_constant_products(constant_products)
+    design = _plan(
+        network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead, engine, made
+    )
     design = choices.place(design, memory)
     if final:
         choices.check(design)
@@ -73,6 +78,7 @@ def _plan(
     interleave: int,
     look_ahead: LookAhead | None,
     share_engine: str,
+    constants: str,
 ) -> Design:
     """The design, with its memories where they are cheaper."""
     if network.is_single_lstm:
@@ -81,7 +87,7 @@ def _plan(
         if share_engine:
             raise ConfigError("--share-engine shares an engine between directions; this model has one direction alone")
         return single.schedule(
-            network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead
+            network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead, constants
         )
     if folding is not None and not isinstance(folding, Mapping):
         raise ConfigError("--folding: a model of several layers takes a folding for each of its nodes by name")
@@ -94,6 +100,7 @@ def _plan(
     _check_interleave(stages, interleave)
     names, clock = tuple(output.name for output in shown), _clock(clock_mhz)
     options = Options(device(target), clock, False, _max_length(max_length), names, interleave, share_engine)
+    options = replace(options, constant_products=constants)
     engines = shared_engines(stages, aliases) if share_engine else {}
     derived = _derive(stages, interleave)
     wired = wire_up(network, integer, stages, wires, aliases, shown, options, derived, folding or {}, engines)

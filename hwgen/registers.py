@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm
+from hwgen.schedule import FoldedProduct
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,23 @@ class Registers:
     table: int = 1
     levels: int = 2
     elementwise: int = 1
+    # Levels of adders of the hidden product, where they are others.
+    hidden_adders: int | None = None
+
+    @property
+    def in_loop(self) -> Registers:
+        """Those of the hidden product."""
+        return self if self.hidden_adders is None else replace(self, adders=self.hidden_adders)
+
+    def of_one_tile(self) -> Registers:
+        """Those of a recurrence whose product takes one tile: only what its clock needs is in the loop.
+
+        Nothing chooses among columns of h, so their registers are the operands of the product; and three levels of its
+        adders take less time than a multiplication of a step function does.  A fast clock needs all registers.
+        """
+        if self.adders == 1:
+            return self
+        return replace(self, operand=0, hidden_adders=max(self.adders, 3))
 
 
 SLOW = Registers(weight=1, sums=1, adders=4, clamp=0, levels=4)
@@ -77,12 +95,24 @@ def tree_stages(simd: int, registers: Registers) -> int:
     return -(-(math.ceil(math.log2(simd)) + 1) // registers.adders) - 1
 
 
-def product_latency(simd: int, registers: Registers) -> int:
+def product_stages(product: FoldedProduct, registers: Registers) -> tuple[int, int]:
+    """Registers behind the multipliers of a product, and among its adders in front of the last one."""
+    if product.graph is not None:
+        return 0, -(-(product.graph.depth + 1) // registers.adders) - 1
+    return registers.product, tree_stages(product.simd, registers)
+
+
+def operand_stages(product: FoldedProduct, registers: Registers) -> int:
+    """Cycles until the operands of a product that runs ahead stand at it: weights are read, constants are there."""
+    return registers.weight if product.graph is None else 1
+
+
+def product_latency(product: FoldedProduct, registers: Registers) -> int:
     """Cycles from a tile of a product that runs ahead of others to its sums."""
-    return registers.weight + registers.product + tree_stages(simd, registers) + 1
+    return operand_stages(product, registers) + sum(product_stages(product, registers)) + 1
 
 
-def dense_vectors(cycles: int, simd: int, step: Certified | None, registers: Registers) -> int:
-    """Vectors that a dense layer of so many cycles buffers: as many as are on their way at full rate, at least two."""
-    behind = product_latency(simd, registers) + (0 if step is None else latency(step, registers))
-    return max(2, -(-(cycles + behind + 2) // cycles))
+def dense_vectors(product: FoldedProduct, step: Certified | None, registers: Registers) -> int:
+    """Vectors that a dense layer buffers: as many as are on their way at full rate, at least two."""
+    behind = product_latency(product, registers) + (0 if step is None else latency(step, registers))
+    return max(2, -(-(product.cycles + behind + 2) // product.cycles))

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from hwgen.arrays import Value, greater
 from hwgen.integer_cells import IntegerGru, IntegerRnn
-from hwgen.registers import Registers, latency, output_register, product_latency, registers_for, tree_stages
+from hwgen.registers import Registers, latency, output_register, product_latency, product_stages, registers_for
 from hwgen.schedule import Schedule
 
 
@@ -76,12 +76,17 @@ class Timeline(ABC):
     @cached_property
     def hidden_tree(self) -> int:
         """Registers in the adder trees of the hidden product."""
-        return tree_stages(self.design.hidden_product.simd, self.registers)
+        return product_stages(self.design.hidden_product, self.registers.in_loop)[1]
+
+    @cached_property
+    def multiplied(self) -> int:
+        """Registers behind the multipliers of the hidden product."""
+        return product_stages(self.design.hidden_product, self.registers.in_loop)[0]
 
     @property
     def total(self) -> int:
         """The accumulators hold the total of a row whose last tile was shown at 0."""
-        return self.operand + self.registers.product + self.hidden_tree + 1
+        return self.operand + self.multiplied + self.hidden_tree + 1
 
     @property
     def sums_read(self) -> int:
@@ -161,7 +166,7 @@ class Timeline(ABC):
         """What D is made of; the entries add up to it."""
         entries = {
             "read h": self.registers.operand,
-            "products": self.registers.product,
+            "products": self.multiplied,
             "adder tree": self.hidden_tree,
             "accumulator": 1,
         }
@@ -174,12 +179,12 @@ class Timeline(ABC):
     @cached_property
     def input_tree(self) -> int:
         """Registers in the adder trees of the input product."""
-        return tree_stages(self.design.input_product.simd, self.registers)
+        return product_stages(self.design.input_product, self.registers)[1]
 
     @property
     def input_latency(self) -> int:
         """Cycles from an input tile to its sums."""
-        return product_latency(self.design.input_product.simd, self.registers)
+        return product_latency(self.design.input_product, self.registers)
 
     @property
     def interval(self) -> int:
@@ -416,8 +421,10 @@ class GruTimeline(Timeline):
 
 def timeline(design: Schedule, registers: Registers | None = None) -> Timeline:
     """The timeline of a design, with the register stages that its clock asks for."""
-    cell = design.cell
+    cell, registers = design.cell, registers or registers_for(design.options.clock_mhz)
+    if design.hidden_product.tiles == 1:
+        registers = registers.of_one_tile()
     kind = (
         RnnTimeline if isinstance(cell, IntegerRnn) else GruTimeline if isinstance(cell, IntegerGru) else LstmTimeline
     )
-    return kind(design, registers or registers_for(design.options.clock_mhz))
+    return kind(design, registers)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwgen import packing
+from hwgen.adders import AdderGraph, adder_graph, check_constant_products, constant_products
 from hwgen.devices import Device, device
 from hwgen.directions import DIRECTIONS
 from hwgen.errors import ConfigError, printable
@@ -36,7 +37,8 @@ OUTPUTS = ("sequence", "last_hidden", "last_cell")
 class FoldedProduct:
     """A matrix-vector product in hardware: rows x columns, PE x SIMD of them a cycle, weights as [pe, tile, lane].
 
-    ``sums`` is the exact range of its accumulators; ``packing`` says how many products share a DSP.
+    ``sums`` is the exact range of its accumulators; ``packing`` says how many products share a DSP.  One that
+    takes a single cycle may be a ``graph`` of adders in the place of multiplications.
     """
 
     name: str
@@ -54,6 +56,7 @@ class FoldedProduct:
     style: str = AUTO
     # Matrices that are multiplied in turns, the tiles of one behind those of the other.
     sets: int = 1
+    graph: AdderGraph | None = None
 
     @property
     def folds(self) -> int:
@@ -71,6 +74,11 @@ class FoldedProduct:
         return self.folds * self.column_tiles
 
     @property
+    def multipliers(self) -> int:
+        """Multiplications of one cycle."""
+        return 0 if self.graph else self.pe * self.simd
+
+    @property
     def tiles(self) -> int:
         """Tiles of all matrices."""
         return self.sets * self.cycles
@@ -78,7 +86,7 @@ class FoldedProduct:
     @property
     def memory_bits(self) -> int:
         """Bits of weight memory."""
-        return self.sets * self.rows * self.columns * self.weight.bits
+        return 0 if self.graph else self.sets * self.rows * self.columns * self.weight.bits
 
 
 @dataclass(frozen=True)
@@ -142,6 +150,8 @@ class Options:
     interleave: int = 1
     # What works in turns on one engine: "directions", or nothing.
     share_engine: str = ""
+    # How products are built that take one cycle, so that their weights are constants.
+    constant_products: str = "multiply"
     # Styles of memories that the user chose, by name, and time steps that the input product may be ahead.
     memory: tuple[tuple[str, str], ...] = ()
     look_ahead: int | None = None
@@ -261,7 +271,7 @@ class Schedule:
                 "step_estimate": self.step_cycles,
                 "steps_per_second_estimate": round(self.steps_per_second, 1),
             },
-            "multipliers": {product.name: product.pe * product.simd for product in self.products},
+            "multipliers": {product.name: product.multipliers for product in self.products},
             "memories": [
                 {
                     "name": f"{product.name}_weights",
@@ -271,6 +281,7 @@ class Schedule:
                     "bits": product.memory_bits,
                 }
                 for product in self.products
+                if product.graph is None
             ],
             "widths": {
                 "input_sum": signed(self.input_product.sums).bits,
@@ -282,7 +293,7 @@ class Schedule:
                 {"name": name, "form": certified.form.kind, "channels": certified.step.channels}
                 for name, certified in self.cell.steps()
             ],
-        }
+        } | constant_products((product.name, product.graph) for product in self.products)
 
 
 def signed(interval: Interval) -> IntegerType:
@@ -300,17 +311,20 @@ def schedule(
     outputs: tuple[str, ...] | None = None,
     interleave: int = 1,
     look_ahead: LookAhead | None = None,
+    constant_products: str = "multiply",
 ) -> Schedule:
     """Fold a network for a device.
 
     ``folding`` fixes PE and SIMD; otherwise a small balanced design is taken.  ``interleave`` sequences share it, each
     on its own TID.  The input product may be ``look_ahead`` time steps ahead, by default so many that it never holds
-    up the recurrence.  Raises ConfigError where the options cannot be met.
+    up the recurrence.  ``constant_products`` says what products that take one cycle are built of.  Raises ConfigError
+    where the options cannot be met.
     """
     cell = lower_cell(network.layer)
     options = _check_options(network, device(target), clock_mhz, streaming, max_length, outputs, interleave)
     if look_ahead is not None:
         options = replace(options, look_ahead=check_look_ahead(look_ahead))
+    options = replace(options, constant_products=check_constant_products(constant_products))
     return design_cell(network, cell, options, folding or derive_folding(cell, None, interleave))
 
 
@@ -356,17 +370,8 @@ def design_cell(
         cell=cell,
         options=options,
         folding=folding,
-        input_product=_fold(
-            cell, "input", folding.input_pe, folding.input_simd, folding.input_packing, options.style("input_weights")
-        ),
-        hidden_product=_fold(
-            cell,
-            "hidden",
-            folding.hidden_pe,
-            folding.hidden_simd,
-            folding.hidden_packing,
-            options.style("hidden_weights"),
-        ),
+        input_product=_fold(cell, "input", folding.input_pe, folding.input_simd, folding.input_packing, options),
+        hidden_product=_fold(cell, "hidden", folding.hidden_pe, folding.hidden_simd, folding.hidden_packing, options),
         bias=np.stack([gate.bias for gate in cell.rows], axis=1).reshape(-1),
         units=units,
         inputs=tuple(inputs),
@@ -411,7 +416,7 @@ def _check_options(
     return Options(target, float(clock_mhz), streaming, max_length or DEFAULT_MAX_LENGTH, tuple(outputs), interleave)
 
 
-def _fold(cell: RecurrentCell, name: str, pe: int, simd: int, rows: int, style: str) -> FoldedProduct:
+def _fold(cell: RecurrentCell, name: str, pe: int, simd: int, rows: int, options: Options) -> FoldedProduct:
     """Weights in the order of the hardware: rows unit by unit, the gates of a unit side by side.
 
     Those of both directions are behind each other.
@@ -421,9 +426,9 @@ def _fold(cell: RecurrentCell, name: str, pe: int, simd: int, rows: int, style: 
     widest = common_type([gate.weight for gate in cell.rows])
     ranges = [gate.input_sum if name == "input" else gate.total for gate in cell.rows]
     sums = Interval(min(r.lo for r in ranges), max(r.hi for r in ranges))
-    product = packed(
-        fold(name, matrix, pe, simd, widest, sums, style), rows, cell.input if name == "input" else cell.hidden
-    )
+    codes = cell.input if name == "input" else cell.hidden
+    folded = fold(name, matrix, pe, simd, widest, sums, options.style(f"{name}_weights"))
+    product = packed(with_graph(folded, codes, options.constant_products), rows, codes)
     sets = len(matrix) // (len(matrices) * cell.hidden_size)
     return replace(product, rows=product.rows // sets, sets=sets)
 
@@ -438,11 +443,22 @@ def fold(
 
 
 def packed(product: FoldedProduct, rows: int, codes: IntegerType) -> FoldedProduct:
-    """A product of which so many rows share a DSP, or of digits in LUTs if none do; 1 is what it is without."""
-    if rows == 1:
+    """A product of which so many rows share a DSP, or of digits in LUTs if none do; 1 is what it is without.
+
+    A graph of adders has none to share.
+    """
+    if rows == 1 or product.graph is not None:
         return product
     bits = packing.field_bits(product.weights, packing.stored_bits(product.weight), codes)
     return replace(product, packing=rows, field_bits=bits)
+
+
+def with_graph(product: FoldedProduct, codes: IntegerType, maker: str) -> FoldedProduct:
+    """The product of codes as a graph of adders, if it takes one cycle and that is how such products are built."""
+    if product.tiles > 1 or maker == "multiply":
+        return product
+    stored = codes.storage
+    return replace(product, graph=adder_graph(product.weights[:, 0], stored.lo, stored.hi, maker))
 
 
 def input_cycles(product: FoldedProduct, hidden_pe: int) -> int:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwgen import mapping
+from hwgen.adders import Pipeline
 from hwgen.arrays import Value, choose, greater
 from hwgen.backends.rtl import taps
 from hwgen.backends.sv import index_bits
 from hwgen.counting import Count, Unit, dsp_slices, rom_luts
 from hwgen.mapping import Memory, code_bits, varying_columns
 from hwgen.quantizer import IntArray
-from hwgen.registers import Registers, product_latency, tree_stages
+from hwgen.registers import Registers, product_latency, product_stages
 from hwgen.rtl_timing import GruTimeline, LstmTimeline, Timeline
 from hwgen.schedule import FoldedProduct
 from hwgen.storage import AUTO
@@ -143,6 +144,14 @@ def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, sta
     return dsp
 
 
+def _graph(count: Count, pipeline: Pipeline) -> None:
+    """A product by shifts and additions: a LUT for each bit of a carry chain, registers within and for the sums."""
+    count.lut["constant adder"] += pipeline.adder_bits
+    count.ff["constant adder"] += pipeline.register_bits
+    count.ff["accumulator"] += len(pipeline.graph.rows) * pipeline.sum_bits
+    count.flag(pipeline.stages + 1)
+
+
 def _shared_products(count: Count, product: FoldedProduct, codes: int, sum_bits: int, stages: int, tree: int) -> bool:
     """hwgen_matvec where rows share DSPs, or what codes become by digits of weights."""
     pe, simd, weight = product.pe, product.simd, mapping.weight_bits(product)
@@ -200,7 +209,7 @@ def _constant_products(count: Count, product: FoldedProduct, codes: int, stages:
 def _input_product(times: Timeline, flow: str, outside: Order) -> Unit:
     count = Count("input product", flow)
     design, codes = times.design, code_bits(times.design.cell.input)
-    bias = mapping.memories(times)["bias"]
+    bias = mapping.memories(times).get("bias")
     sums = mapping.sum_bits(design)
     streamed_product(count, design.input_product, codes, sums, design.bias, bias, times.registers, outside)
     return count.unit()
@@ -212,7 +221,7 @@ def streamed_product(
     codes: int,
     sums: int,
     bias: IntArray,
-    bias_memory: Memory,
+    bias_memory: Memory | None,
     registers: Registers,
     outside: Order = None,
 ) -> None:
@@ -220,14 +229,22 @@ def streamed_product(
 
     With weights from ``outside`` it is hwgen_tile_product.
     """
-    tree, latency = tree_stages(product.simd, registers), product_latency(product.simd, registers)
-    dsp = _matvec(count, product, codes, sums, registers.product, tree)
+    (multiplied, tree), latency = product_stages(product, registers), product_latency(product, registers)
+    if product.graph is not None:
+        # Beside what counts vectors: codes, and the flags that travel with them.
+        _graph(count, Pipeline(product.graph, sums, tree))
+        count.ff["operand"] += product.simd * codes
+        count.delay(1, latency)
+        count.flag(1)
+        return
+    dsp = _matvec(count, product, codes, sums, multiplied, tree)
     if outside is None:
         _weights(count, product, registers.weight, dsp and product.packing == 1)
     elif len(outside) > 1 and product.pe == 1:
         # Tiles in another order: which gate it is, and how far away its weights are.
         count.counter(len(outside))
         count.lut["adder"] += index_bits(product.cycles)
+    assert bias_memory is not None, product.name
     count.rom(bias_memory, bias.reshape(-1, product.pe), sums, 1)
     count.counter(product.folds, product.column_tiles, product.tiles)
     if product.sets > 1:
@@ -290,8 +307,11 @@ def _hidden_product(times: Timeline, flow: str) -> Unit:
     count = Count("hidden product", flow)
     design = times.design
     product, codes = design.hidden_product, code_bits(design.cell.hidden)
-    stages = times.registers.product
-    dsp = _matvec(count, product, codes, mapping.total_bits(design), stages, times.hidden_tree)
+    if product.graph is not None:
+        _graph(count, Pipeline(product.graph, mapping.total_bits(design), times.hidden_tree))
+        count.ff["operand"] += product.simd * codes * times.registers.operand
+        return count.unit()
+    dsp = _matvec(count, product, codes, mapping.total_bits(design), times.multiplied, times.hidden_tree)
     _weights(count, product, times.registers.weight, dsp and product.packing == 1)
     count.ff["absorbed" if dsp else "operand"] += product.simd * codes * times.registers.operand
     return count.unit()

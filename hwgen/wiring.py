@@ -384,9 +384,6 @@ class _Wiring:
                 )
         stream = self._take(stage.source, folding.simd, held=self._meanwhile.holds(stage))
         after = self._stream(f"{name}_y", stage.wire, folding.pe)
-        vectors = dense_vectors(
-            rows // folding.pe * (columns // folding.simd), folding.simd, stage.step, self.registers
-        )
         design = DenseDesign(
             self._module(name),
             stage,
@@ -394,10 +391,12 @@ class _Wiring:
             after.codes,
             folding.pe,
             folding.simd,
-            vectors,
+            1,
             self.registers,
             folding.packing,
+            constant_products=self.options.constant_products,
         )
+        design = replace(design, vectors=dense_vectors(design.product, stage.step, self.registers))
         self._put(stage, DenseNode(name, (stream,), (after,), design))
 
     def _map(self, stage: StepStage) -> None:

@@ -39,6 +39,7 @@ LAYERS = (
     ("calibration",),
     ("devices",),
     ("interleaving",),
+    ("adders",),
     ("packing",),
     ("folding",),
     ("storage",),

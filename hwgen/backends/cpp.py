@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwgen.adders import AdderGraph
 from hwgen.backends.naming import camel
 from hwgen.forms import Certified, MultiplyForm, SearchForm, ShiftForm, TableForm
 from hwgen.integer import Interval
@@ -54,7 +55,26 @@ def matrix(product: FoldedProduct, prefix: str = "", bias: str | None = None) ->
         "bipolar": bipolar,
         "weight": ap_type(product.weight.storage),
         "memory": Memory(f"{prefix}weights", max(bits, 2), stored.shape, rows(stored)),
+        "adders": None if product.graph is None else _adders(product.graph),
     }
+
+
+def _adders(graph: AdderGraph) -> list[str]:
+    """The statements of a product of codes ``x`` by shifts and additions, its sums in ``y``."""
+    names = [f"x[{column}]" for column in range(graph.columns)] + [f"a{n}" for n in range(len(graph.adders))]
+
+    def shifted(node: int, shift: int, kind: str) -> str:
+        return f"({kind}({names[node]}) << {shift})" if shift else f"{kind}({names[node]})"
+
+    found = []
+    for node, adder in enumerate(graph.adders, graph.columns):
+        kind = f"ap_int<{graph.bits[node]}>"
+        left, right = shifted(adder.left, adder.left_shift, kind), shifted(adder.right, adder.right_shift, kind)
+        found.append(f"const {kind} {names[node]} = {left} {'-' if adder.minus else '+'} {right};")
+    for row, term in enumerate(graph.rows):
+        value = "0" if term is None else ("-" if term.minus else "") + shifted(term.node, term.shift, "Sum")
+        found.append(f"y[{row}] = {value};")
+    return found
 
 
 def rows(values: IntArray) -> str:

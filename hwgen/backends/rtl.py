@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hwgen import mapping, resources
+from hwgen.adders import Pipeline
 from hwgen.backends.naming import comment, top_name
+from hwgen.backends.rtl_adders import adder_module
 from hwgen.backends.rtl_head import dense_files, map_files
 from hwgen.backends.rtl_network import network_context, shared_ports
 from hwgen.backends.rtl_template import bias_file, environment, weight_file
@@ -76,7 +78,7 @@ def _cell(
     unit.build()
     places = {"folder": folder, "shared": shared}
     context, templates = whole | _context(design, times) | unit.context() | places, environment()
-    files = _memories(design, folder) | unit.files()
+    files = _memories(design, folder) | unit.files() | _adders(design, times, str(whole["origin"]))
     for template, path in (("top.sv.jinja", ""), ("unit.sv.jinja", "_unit")):
         files[f"src/{top_name(design)}{path}.sv"] = templates.get_template(template).render(context)
     return files
@@ -108,6 +110,8 @@ def _context(design: Schedule, times: Timeline) -> dict[str, object]:
         "read_row_bits": index_bits(design.turns * times.column_tiles),
         "state_memory": _state_memory(design),
         "new_rows": _new_rows(times),
+        "input_adders": inputs.graph and constant("InputStarts", design.bias, mapping.sum_bits(design)),
+        "hidden_adders": hidden.graph and {"latency": times.hidden_tree + 1},
         "design": design,
         "cell": cell,
         "times": times,
@@ -250,6 +254,23 @@ def taps(times: Timeline) -> tuple[dict[str, str], list[dict[str, Any]]]:
 
 def _memories(design: Schedule, folder: str) -> dict[str, str]:
     """Weights and biases: a word for each tile, or for each group of PE rows."""
-    files = {f"{folder}/{product.name}_weights.hex": weight_file(product) for product in design.products}
-    files[f"{folder}/bias.hex"] = bias_file(design.bias, design.input_product, mapping.sum_bits(design))
+    stored = [product for product in design.products if product.graph is None]
+    files = {f"{folder}/{product.name}_weights.hex": weight_file(product) for product in stored}
+    if design.input_product.graph is None:
+        files[f"{folder}/bias.hex"] = bias_file(design.bias, design.input_product, mapping.sum_bits(design))
+    return files
+
+
+def _adders(design: Schedule, times: Timeline, origin: str) -> dict[str, str]:
+    """The modules of products that are graphs of adders."""
+    cell, files = design.cell, dict[str, str]()
+    for product, codes, bits, stages in (
+        (design.input_product, cell.input, mapping.sum_bits(design), times.input_tree),
+        (design.hidden_product, cell.hidden, mapping.total_bits(design), times.hidden_tree),
+    ):
+        if product.graph is not None:
+            name = f"{top_name(design)}_{product.name}_adders"
+            what = f"The {product.name} product of {comment(cell.name)}"
+            pipeline = Pipeline(product.graph, bits, stages)
+            files[f"src/{name}.sv"] = adder_module(name, what, pipeline, code_bits(codes), origin)
     return files

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from hwgen import mapping
+from hwgen.adders import Pipeline
 from hwgen.backends.naming import comment
+from hwgen.backends.rtl_adders import adder_module
 from hwgen.backends.rtl_step import Signal, StepBuilder
 from hwgen.backends.rtl_template import bias_file, environment, weight_file
+from hwgen.backends.sv import constant
 from hwgen.forms import Certified
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.quantizer import IntegerType
@@ -29,6 +32,7 @@ def dense_files(design: DenseDesign, origin: str) -> dict[str, str]:
         "dsp": int(mapping.product_in_dsp(product, operand_bits, design.sum_bits)),
         "weight_block": int(design.weight_memory.block),
         "bias_block": int(design.bias_memory.block),
+        "adders": product.graph and constant("Starts", stage.bias, design.sum_bits),
         "stepped": stage.step is not None,
         "indexed": False,
         # Beside the codes: the end of the vector and of the sequence.
@@ -39,10 +43,15 @@ def dense_files(design: DenseDesign, origin: str) -> dict[str, str]:
             f"{design.product_latency + design.step_latency + 1} cycles after their last tile."
         ),
     }
-    files = {
-        f"{folder}/weights.hex": weight_file(product),
-        f"{folder}/bias.hex": bias_file(stage.bias, product, design.sum_bits),
-    }
+    if product.graph is None:
+        files = {
+            f"{folder}/weights.hex": weight_file(product),
+            f"{folder}/bias.hex": bias_file(stage.bias, product, design.sum_bits),
+        }
+    else:
+        pipeline, what = Pipeline(product.graph, design.sum_bits, design.tree), f"The product of {comment(stage.name)}"
+        text = adder_module(f"{design.name}_adders", what, pipeline, operand_bits, origin)
+        files = {f"src/{design.name}_adders.sv": text}
     builder = dense_lane(design)
     if builder is not None:
         files |= _lane(builder, design, context)

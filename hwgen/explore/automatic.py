@@ -9,7 +9,7 @@ from typing import Any
 from hwgen import planning
 from hwgen.dataflow import CellNode, Dataflow, DenseNode, Design
 from hwgen.devices import device
-from hwgen.errors import ConfigError
+from hwgen.errors import ConfigError, listing
 from hwgen.explore.fit import Target, choose
 from hwgen.explore.space import space
 from hwgen.folding import PACKING, Folding, legal_packings
@@ -38,7 +38,8 @@ def schedule(
     those of the RTL.  With neither, a small balanced design is taken.  ``products_per_dsp`` rows of a product share a
     DSP at most, or products are sums in LUTs with 0; ``auto`` takes for each product what suits the target, without
     one as many rows as fit.  ``options`` are those of
-    ``hwgen.planning.schedule``: streaming, max_length, outputs, interleave, memory, look_ahead, share_engine.
+    ``hwgen.planning.schedule``: streaming, max_length, outputs, interleave, memory, look_ahead, share_engine,
+    constant_products.
 
     Raises ConfigError where the options cannot be met, and says what limits them; UnsupportedError for what has no
     hardware.
@@ -48,13 +49,31 @@ def schedule(
     shared = check_asked(products_per_dsp)
     base = planning.schedule(network, target, clock_mhz, folding, final=not asked, **options)
     if not asked:
-        return base if shared == 1 else planning.schedule(network, target, clock_mhz, packed(base, shared), **options)
+        if shared != 1:
+            base = planning.schedule(network, target, clock_mhz, packed(base, shared), **options)
+        return _checked(base)
     if folding is not None:
         raise ConfigError(f"--folding and {asked[0]} exclude each other: the target is what a folding follows from")
     part = device(target)
     goal = Target.of(part, base.options.clock_mhz, steps_per_second, latency_us, length, fit or "smallest")
-    return planning.schedule(
-        network, target, clock_mhz, choose(space(base, part.flow, shared), goal).folding, **options
+    chosen = choose(space(base, part.flow, shared), goal).folding
+    return _checked(planning.schedule(network, target, clock_mhz, chosen, **options))
+
+
+def _checked(design: Design) -> Design:
+    """The design, unless it has no product for an option that is about products of one cycle."""
+    maker = design.options.constant_products
+    if maker == "multiply" or any(product.graph is not None for product in design.products):
+        return design
+    found = {product.name: product for product in design.products}
+    if isinstance(design, Dataflow):
+        cells = [node for node in design.nodes if isinstance(node, CellNode)]
+        found = {f"{node.name} {product.name}": product for node in cells for product in node.design.products}
+        found |= {node.name: node.product for node in design.nodes if isinstance(node, DenseNode)}
+    whole = listing(f"{name} with pe={product.rows}, simd={product.columns}" for name, product in found.items())
+    raise ConfigError(
+        f"--constant-products {maker} is about products that take one cycle, and none does; with --folding one can: "
+        f"{whole}"
     )
 
 

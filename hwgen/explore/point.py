@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import hwgen
-from hwgen import frontend
+from hwgen import frontend, planning
 from hwgen.errors import ConfigError, HwgenError
 from hwgen.explore.automatic import schedule
 from hwgen.project import build
@@ -53,7 +53,9 @@ def _measure(model: bytes, name: str, point: Mapping[str, Any], flow: str, folde
     source = folder / "model.onnx"
     source.write_bytes(model)
     clock = [time.monotonic()]
-    project = build(schedule(frontend.load(source, name), **_arguments(point)), folder / "project", "rtl")
+    # A folding of a design space is taken as it is, whether an option concerns it or not.
+    make = planning.schedule if "folding" in point else schedule
+    project = build(make(frontend.load(source, name), **_arguments(point)), folder / "project", "rtl")
     clock.append(time.monotonic())
     verification = verify(project, level="rtl", sequences=SEQUENCES, seed=SEED)
     clock.append(time.monotonic())

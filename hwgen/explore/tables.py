@@ -191,9 +191,8 @@ def dense_table(node: DenseNode, flow: str, asked: Asked = 1) -> Table:
     folds = [(*pair, n) for pair in pairs for n in packings(*pair)]
 
     def folded(pe: int, simd: int, packing: int) -> Any:
-        cycles = rows // pe * (columns // simd)
-        vectors = dense_vectors(cycles, simd, design.stage.step, design.registers)
-        return replace(design, pe=pe, simd=simd, vectors=vectors, packing=packing)
+        changed = replace(design, pe=pe, simd=simd, packing=packing)
+        return replace(changed, vectors=dense_vectors(changed.product, design.stage.step, design.registers))
 
     folds = [fold for fold in folds if possible(replace(node, design=folded(*fold)))]
     if not folds:

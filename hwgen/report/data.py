@@ -97,7 +97,7 @@ def _summary(
         "first_output": first,
         "verified": _verdict(verification),
         "weights": sum(product.rows * product.columns for product in design.products),
-        "multipliers": sum(product.pe * product.simd for product in design.products),
+        "multipliers": sum(product.multipliers for product in design.products),
         "step_functions": len(proofs["steps"]),
         "points_proven": sum(step["thresholds_checked"] for step in proofs["steps"]),
     }

@@ -28,7 +28,7 @@ from hwgen.dataflow import (
 )
 from hwgen.integer_cells import IntegerGru, IntegerRnn
 from hwgen.rtl_timing import Timeline, timeline
-from hwgen.schedule import Port, Schedule
+from hwgen.schedule import FoldedProduct, Port, Schedule
 from hwgen.sharing import shared_weights
 from hwgen.storage import AUTO, BLOCK
 
@@ -168,6 +168,13 @@ def _product(design: Schedule, name: str) -> str:
     return f"PE {product.pe} x SIMD {product.simd} of {product.rows:,} x {product.columns:,}"
 
 
+def _constants(product: FoldedProduct) -> str:
+    """What the weights of a product are in hardware."""
+    if product.graph is not None:
+        return f"constants, {len(product.graph.adders):,} adders"
+    return f"{product.memory_bits:,} bits of weights"
+
+
 def _of_cell(design: Schedule, exact: bool) -> Data:
     inputs, hidden, cell = design.input_product, design.hidden_product, design.cell
     times = timeline(design) if exact else None
@@ -181,15 +188,14 @@ def _of_cell(design: Schedule, exact: bool) -> Data:
         units.append(_unit("reverse x", "reverse", "memory", lines, None, "two halves: one is filled, one is emptied"))
         streams.append(_stream(source, "reverse x", x_label, x.bits))
         source = "reverse x"
-    weight = f"{inputs.memory_bits:,} bits of weights"
-    lines = [_product(design, "input"), weight]
+    lines = [_product(design, "input"), _constants(inputs)]
     units.append(_unit("input product", "input product", "unit", lines, inputs.cycles, "W x + b, runs ahead"))
     streams.append(_stream(source, "input product", x_label, x.bits))
     sum_bits = design.to_dict()["widths"]["input_sum"]
     lines = [f"{count(times.sums_steps, 'time step')} of {inputs.rows:,} sums"] if times else ["FIFO of beats"]
     units.append(_unit("sums buffer", "projected sums", "memory", lines, None, "lets the input product run ahead"))
     streams.append(_stream("input product", "sums buffer", f"{inputs.pe} x {sum_bits} bits", inputs.pe * sum_bits))
-    lines = [_product(design, "hidden"), f"{hidden.memory_bits:,} bits of weights"]
+    lines = [_product(design, "hidden"), _constants(hidden)]
     units.append(_unit("hidden product", "hidden product", "unit", lines, hidden.cycles, "U h + what was projected"))
     streams.append(_stream("sums buffer", "hidden product", f"{hidden.pe} x {sum_bits} bits", hidden.pe * sum_bits))
     gates = ", ".join(gate.name for gate in cell.rows)
@@ -290,11 +296,11 @@ def memories(design: Design, exact: bool) -> list[Data]:
                     title += f", {pair.second.name} as well"
                 found.append(_memory(name, title, memory.words, memory.bits, memory.block))
         else:
-            for product in cell.products:
+            for product in (product for product in cell.products if product.graph is None):
                 bits = product.pe * product.simd * product.weight.bits
                 found.append(_memory(name, f"{product.name} weights", product.cycles, bits, None))
     for node in nodes:
-        if isinstance(node, DenseNode):
+        if isinstance(node, DenseNode) and node.product.graph is None:
             for what, memory in (("weights", node.design.weight_memory), ("bias", node.design.bias_memory)):
                 found.append(_memory(node.name, what, memory.words, memory.bits, memory.block if exact else None))
         elif isinstance(node, TurnsNode | ReverseNode):

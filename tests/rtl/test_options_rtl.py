@@ -135,6 +135,17 @@ ROWS = (
     ),
     # Two products of 8 bits share a DSP; the adder behind it is taken.  Or there are only sums of digits in LUTs.
     Row("products_per_dsp", {"products_per_dsp": 0}, {"products_per_dsp": 2}, (0, 0), {"dsp": (-1, -1), "lut": (1, 1)}),
+    # Fully unrolled, by multiplications or by adders.
+    Row(
+        "constant_products",
+        {"constant_products": "shift-add"},
+        {"constant_products": "da4ml"},
+        (-1, -1),
+        {"dsp": (-1, -1), "lut": (1, 1)},
+        base={"folding": folded(32, 4, 32, 8)},
+        # test_adders_rtl.py simulates others.
+        long=True,
+    ),
     # One of these designs has an engine for each direction; test_directions_rtl.py simulates more of the other.
     Row(
         "share_engine",

@@ -68,13 +68,16 @@ void gru_recurrence(hls::stream<Sums>& projected, hls::stream<States>& states, H
       const int unit = column * M::kSimd + lane;
       codes[lane] = first ? h0[unit] : h[phase][unit];
     }
+    total_t products[M::kPe];
+#pragma HLS ARRAY_PARTITION variable=products complete
+    tile_products<M>::add_up(tile, codes, products);
     for (int pe = 0; pe < M::kPe; ++pe) {
 #pragma HLS UNROLL
       // With PE a multiple of the gates, part is 0: the gate of a lane is a constant.
       const int row = kParts == 1 ? pe : part * M::kPe + pe;
       const total_t bias = row % C::kGates == C::kNew ? total_t(C::hidden_bias(group * C::kUnits + row / C::kGates))
                                                       : total_t(sums.lane[pe]);
-      total[pe] = (column == 0 ? bias : total[pe]) + dot<M, total_t, hidden_t>(pe, tile, codes);
+      total[pe] = (column == 0 ? bias : total[pe]) + products[pe];
     }
     if (column < kColumnTiles - 1) {
       ++column;

@@ -22,11 +22,43 @@ Sum dot(int pe, int tile, const Code (&x)[M::kSimd]) {
   return sum;
 }
 
+/// Whether a matrix has adders for its products, M::add_up(x, y), in the place of weights.
+template <typename M>
+struct has_adders {
+  template <typename T>
+  static char test(typename T::adders*);
+  template <typename T>
+  static long test(...);
+  static const bool value = sizeof(test<M>(0)) == sizeof(char);
+};
+
+/// What the PEs make of a tile: of each row the sum of its products.
+template <typename M, bool Adders = has_adders<M>::value>
+struct tile_products {
+  template <typename Sum, typename Code>
+  static void add_up(int tile, const Code (&x)[M::kSimd], Sum (&y)[M::kPe]) {
+#pragma HLS INLINE
+    for (int pe = 0; pe < M::kPe; ++pe) {
+#pragma HLS UNROLL
+      y[pe] = dot<M, Sum, Code>(pe, tile, x);
+    }
+  }
+};
+
+template <typename M>
+struct tile_products<M, true> {
+  template <typename Sum, typename Code>
+  static void add_up(int, const Code (&x)[M::kSimd], Sum (&y)[M::kPe]) {
+#pragma HLS INLINE
+    M::add_up(x, y);
+  }
+};
+
 /// All rows of M times a vector that arrives in beats of SIMD codes; sums leave in beats of PE rows.
 ///
 /// One flattened loop over tiles, tile = fold * kColumnTiles + column: a tile is what PE x SIMD multipliers do in one
 /// cycle.  The vector is read in the first fold and kept for the others.  M: kRows, kColumns, kPe, kSimd,
-/// weight(pe, tile, lane), bias(row).
+/// weight(pe, tile, lane) or add_up(x, y), bias(row).
 template <typename M, typename In, typename Out>
 void matvec(hls::stream<In>& vector, hls::stream<Out>& sums) {
 #pragma HLS INLINE
@@ -61,10 +93,13 @@ void matvec(hls::stream<In>& vector, hls::stream<Out>& sums) {
 #pragma HLS UNROLL
       codes[lane] = x.lane[lane];
     }
+    sum_t products[M::kPe];
+#pragma HLS ARRAY_PARTITION variable=products complete
+    tile_products<M>::add_up(tile, codes, products);
     for (int pe = 0; pe < M::kPe; ++pe) {
 #pragma HLS UNROLL
       const sum_t start = column == 0 ? sum_t(M::bias(fold * M::kPe + pe)) : sum[pe];
-      sum[pe] = start + dot<M, sum_t, code_t>(pe, tile, codes);
+      sum[pe] = start + products[pe];
       result.lane[pe] = sum[pe];
     }
     if (column == kColumnTiles - 1) {

@@ -57,10 +57,13 @@ void rnn_recurrence(hls::stream<Sums>& projected, hls::stream<States>& states, H
       const int unit = column * M::kSimd + lane;
       codes[lane] = first ? h0[unit] : h[phase][unit];
     }
+    total_t products[M::kPe];
+#pragma HLS ARRAY_PARTITION variable=products complete
+    tile_products<M>::add_up(tile, codes, products);
     for (int pe = 0; pe < M::kPe; ++pe) {
 #pragma HLS UNROLL
       const total_t start = column == 0 ? total_t(sums.lane[pe]) : total[pe];
-      total[pe] = start + dot<M, total_t, hidden_t>(pe, tile, codes);
+      total[pe] = start + products[pe];
     }
     if (column < kColumnTiles - 1) {
       ++column;
