@@ -113,8 +113,8 @@ def period(design: Design) -> int:
     """Cycles from one time step to the next: of several nodes those of the slowest, of sequences in turns of all."""
     if isinstance(design, Schedule):
         times = timeline(design)
-        loop = interval(times.tiles, times.period, design.contexts)
-        return design.turns * max(loop, design.input_product.cycles, times.refill)
+        loop = interval(design.turns * times.tiles, times.period, design.options.interleave)
+        return max(loop, design.turns * design.input_product.cycles, design.turns * times.refill)
     return max(period(node.design) if isinstance(node, CellNode) else node.cycles for node in design.nodes)
 
 

@@ -232,7 +232,8 @@ class Schedule:
         tiles, ahead = self.hidden_product.cycles, self.options.look_ahead
         # With little look-ahead both products wait for each other.
         refill = 0 if ahead is None else -(-(self.input_product.cycles + tiles + _LATENCIES) // ahead)
-        return self.turns * max(interval(tiles, tiles + self.depth, self.contexts), self.input_cycles, refill)
+        loop = interval(self.turns * tiles, tiles + self.depth, self.options.interleave)
+        return max(loop, self.turns * self.input_cycles, self.turns * refill)
 
     @property
     def input_cycles(self) -> int:

@@ -148,7 +148,7 @@ def test_the_data_says_how_it_was_measured() -> None:
     assert layers["yosys"] == found["yosys"]
     assert layers["yosys"].startswith("Yosys ")
     names = [Point.from_dict(entry["point"]).name for entry in layers["designs"]]
-    names += [networks.NetworkPoint(entry["point"]["network"]).name for entry in found["designs"]]
+    names += [networks.NetworkPoint.from_dict(entry["point"]).name for entry in found["designs"]]
     assert names == [sample.name for sample in SAMPLES]
 
 

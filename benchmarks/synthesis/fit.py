@@ -77,7 +77,7 @@ def load() -> list[Sample]:
         times = timeline(Point.from_dict(entry["point"]).schedule())
         found.append(_sample(entry, False, entry["name"] in out, structure.structure(times)))
     for entry in json.loads(NETWORKS.read_text())["designs"]:
-        point = NetworkPoint(entry["point"]["network"])
+        point = NetworkPoint.from_dict(entry["point"])
         nodes = structure_network.network_structure(point.schedule())
         found.append(_sample(entry, True, point.held_out, [unit for units in nodes.values() for unit in units]))
     return found

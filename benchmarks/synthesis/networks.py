@@ -45,6 +45,8 @@ HELD_OUT = (
     *(100, 101, 102, 103, 107, 108, 109, 113, 114, 117, 121, 122, 125, 126, 127, 128, 129, 132, 133, 136, 137),
     *(139, 141, 142, 144, 146, 147, 148, 150, 152, 153, 157, 163, 165, 166, 167, 170, 171, 172, 177, 178, 179, 185),
 )
+# Of those with LSTM layers in both directions some on one engine for both; the fit does not see them.
+ENGINES = (7, 180, 235)
 HEADS = ("none", "none", "every step", "last step", "deep", "argmax", "sums", "select")
 KINDS = ("LSTM", "RNN", "GRU")
 # What a folding drawn at random may take: Yosys should come to an end soon.
@@ -53,19 +55,28 @@ MULTIPLIERS = 16
 
 @dataclass(frozen=True)
 class NetworkPoint:
-    """A network and how it is folded; all of it follows from the seed."""
+    """A network and how it is folded; all of it follows from the seed.
+
+    With an ``engine`` both directions of a layer share one.
+    """
 
     seed: int
+    engine: bool = False
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> NetworkPoint:
+        """What ``to_dict`` gave."""
+        return NetworkPoint(data["network"], data.get("engine", False))
 
     @property
     def name(self) -> str:
         """What tells the point from all others."""
-        return f"network-{self.seed:03d}"
+        return f"network-{self.seed:03d}{'-engine' if self.engine else ''}"
 
     @property
     def held_out(self) -> bool:
         """Whether the fit does not see it."""
-        return self.seed in HELD_OUT
+        return self.engine or self.seed in HELD_OUT
 
     def schedule(self) -> Dataflow:
         """The design."""
@@ -74,27 +85,28 @@ class NetworkPoint:
         clock = choose.choice((50.0, 100.0, 100.0, 200.0))
         reverse = any(getattr(layer, "reverse", False) for layer in network.layers)
         length = choose.choice((8, 24, 100)) if reverse else None
-        design = schedule(network, clock_mhz=clock, max_length=length)
+        share = "directions" if self.engine else None
+        design = schedule(network, clock_mhz=clock, max_length=length, share_engine=share)
         assert isinstance(design, Dataflow)
         if choose.random() < 0.4:
             return design
         folding = foldings(design, choose)
-        design = schedule(network, clock_mhz=clock, max_length=length, folding=folding)
+        design = schedule(network, clock_mhz=clock, max_length=length, folding=folding, share_engine=share)
         assert isinstance(design, Dataflow)
         return design
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
-        return {"network": self.seed}
+        return {"network": self.seed} | ({"engine": True} if self.engine else {})
 
 
 def network_points() -> list[NetworkPoint]:
-    """All networks, those of both sets in turn, so that a part of the sweep is a sample of both."""
+    """All networks, those of both sets in turn, so that a part of the sweep is a sample of both; then engines."""
     fitted, held_out = iter(FITTED), iter(HELD_OUT)
     seeds: list[int] = []
     while len(seeds) < len(FITTED) + len(HELD_OUT):
         seeds += [*islice(fitted, 1), *islice(held_out, 3)]
-    return [NetworkPoint(seed) for seed in seeds]
+    return [*(NetworkPoint(seed) for seed in seeds), *(NetworkPoint(seed, engine=True) for seed in ENGINES)]
 
 
 def foldings(design: Dataflow, choose: random.Random) -> dict[str, Any]:

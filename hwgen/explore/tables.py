@@ -135,15 +135,15 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
         *(priced(unit) for unit in between(joined, flow)),
     ]
     shape = (len(front), len(back))
-    taken = np.array([interval(t.tiles, t.period, design.contexts) for t in back])
     turns = design.turns
+    taken = np.array([interval(turns * t.tiles, t.period, options.interleave) for t in back])
     # Of two directions the second one follows the first.
     later = (turns - 1) * np.maximum(_row(t.tiles for t in back), tiles_in)
     table = Table(
         name,
         tuple(folding_of(inputs, hidden).to_dict() for inputs in first_side for hidden in second_side),
-        turns * np.maximum(np.maximum(np.broadcast_to(taken, shape), tiles_in), -(-held // steps)).ravel(),
-        turns * np.maximum(_row(t.period for t in back) if turns == 1 else taken, tiles_in).ravel(),
+        np.maximum(np.broadcast_to(taken, shape), turns * np.maximum(tiles_in, -(-held // steps))).ravel(),
+        np.maximum(_row(max(turns * t.tiles, t.period) for t in back), turns * tiles_in).ravel(),
         (tiles_in + latency_in + first_written + 1 + np.zeros(shape, np.int64)).ravel(),
         (tiles_in + latency_in + written + 1 + later + np.zeros(shape, np.int64)).ravel(),
         np.broadcast_to(_column(simd for _, simd, _ in first_side), shape).ravel(),

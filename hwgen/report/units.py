@@ -27,7 +27,6 @@ from hwgen.dataflow import (
     WidenNode,
 )
 from hwgen.integer_cells import IntegerGru, IntegerRnn
-from hwgen.interleaving import interval
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import FoldedProduct, Port, Schedule
 from hwgen.sharing import shared_weights
@@ -95,7 +94,7 @@ def recurrence_cycles(design: Schedule, loop: int) -> int:
 
     While one of both directions waits for its state the other one is worked on.
     """
-    return design.turns * interval(design.hidden_product.cycles, loop, design.turns)
+    return max(design.turns * design.hidden_product.cycles, loop)
 
 
 def node_kind(node: Node) -> str:
