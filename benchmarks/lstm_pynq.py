@@ -125,8 +125,8 @@ def _unbeaten(table: Foldings) -> NDArray[np.int64]:
     resources = table.resources
     near = np.flatnonzero(table.interval * LENGTH < TOO_SLOW)
     # A sequence comes in, and leaves, as fast as the beats are wide.
-    objectives = [table.interval, resources.lut, resources.dsp, resources.bram, -table.lanes_in, -table.lanes_out]
-    objectives = np.stack(objectives, axis=1).astype(float)[near]
+    kinds = [table.interval, resources.lut, resources.dsp, resources.bram, -table.lanes_in, -table.lanes_out]
+    objectives = np.stack(kinds, axis=1).astype(float)[near]
     front = near[pareto(objectives)]
     front = front[np.lexsort([resources.lut[front], table.interval[front]])]
     places = np.linspace(0, len(front) - 1, min(TRIED, len(front))).round().astype(int)
