@@ -145,12 +145,15 @@ void interleaved_recurrence(hls::stream<Sums>& projected, hls::stream<typename T
       const int unit = column * M::kSimd + lane;
       codes[lane] = first ? h0[unit] : h[2 * int(context) + phase[context]][unit];
     }
+    total_t products[M::kPe];
+#pragma HLS ARRAY_PARTITION variable=products complete
+    tile_products<M>::add_up(tile, codes, products);
     for (int pe = 0; pe < M::kPe; ++pe) {
 #pragma HLS UNROLL
       // With PE a multiple of the gates, part is 0: the gate of a lane is a constant.
       const int row = kParts == 1 ? pe : part * M::kPe + pe;
       const total_t start = column == 0 ? U::start(sums, pe, row, group) : total[pe];
-      total[pe] = start + dot<M, total_t, hidden_t>(pe, tile, codes);
+      total[pe] = start + products[pe];
     }
     ++tile;
     if (column < kColumnTiles - 1) {
