@@ -217,8 +217,9 @@ def test_a_dense_layer_can_be_the_bottleneck(tmp_path: Path) -> None:
     found = report_of(hwgen.schedule(model, folding=folding), tmp_path)["bottleneck"]
     assert (found["unit"], found["cycles"]) == ("wide", 240)
     assert found["faster"]["changes"][0]["folding"] == {"pe": 1, "simd": 4}
+    # 6 of 240 cycles.
     assert found["sentences"][0] == (
-        "wide (dense) sets the rate with 240 cycles a time step; the next one, first, is busy 3% of the time."
+        "wide (dense) sets the rate with 240 cycles a time step; the next one, first, is busy 2% of the time."
     )
     # On the last step alone it works once a sequence, while the recurrent layer goes on.
     folding = {"first": folding["first"], "once": folding["wide"]}
