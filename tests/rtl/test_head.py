@@ -64,7 +64,8 @@ def test_the_layers_cover_all_forms_shared_and_per_channel() -> None:
     assert found == {DenseDesign: everything - {("shift", True)}, MapDesign: everything}
 
 
-@pytest.mark.parametrize("frontend", yosys.FRONTENDS)
+# The front end of all other syntheses runs here with make test-long alone.
+@pytest.mark.parametrize("frontend", [pytest.param("verilog", marks=pytest.mark.long), "slang"])
 def test_every_net_of_a_generated_layer_has_a_driver(frontend: str, tmp_path: Path) -> None:
     chosen = ("multiply_folded", "table_folded", "sums_folded", "search_folded", "map_shift_channels", "map_constant")
     layers = [layer for layer in heads.benches() if layer.design.name in chosen]

@@ -99,7 +99,8 @@ def test_both_frontends_map_to_the_same_dsps_and_block_rams(
 
 
 # What lies between the layers of a network; ``check`` finds what nothing drives.
-@pytest.mark.parametrize("frontend", yosys.FRONTENDS)
+# The front end of all other syntheses runs here with make test-long alone.
+@pytest.mark.parametrize("frontend", [pytest.param("verilog", marks=pytest.mark.long), "slang"])
 def test_both_frontends_read_the_units_between_layers(frontend: str, tmp_path: Path) -> None:
     units = {
         "hwgen_stream_fork": {"Outputs": 3},
