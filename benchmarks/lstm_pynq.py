@@ -38,7 +38,7 @@ from hwgen.explore.front import pareto
 from hwgen.explore.space import Rows, Space, space
 from hwgen.explore.tables import KINDS
 from hwgen.explore.tables import Table as Foldings
-from hwgen.packing import AUTO
+from hwgen.packing import AUTO, check_asked
 from hwgen.rtl_cycles import period, predict
 from hwgen.synth import synthesise
 
@@ -145,6 +145,10 @@ def main() -> None:
     parser.add_argument("--synthesise", action="store_true", help="run Yosys: an hour, several GB of memory")
     parser.add_argument("--save", action="store_true", help=f"keep the results in {RESULTS.name}")
     parser.add_argument("--length", type=int, default=LENGTH, help="steps of the sequence")
+    parser.add_argument("--products-per-dsp", default=AUTO, metavar="N", help="at most so many (auto)")
+    parser.add_argument(
+        "--whole-device", action="store_true", help="not only the LUTs and block RAM that were published"
+    )
     parser.add_argument("--folding", type=Path, help="PE and SIMD of a file, instead of the fastest")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -162,11 +166,13 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
         "max_length": LENGTH,
         "memory": MEMORIES,
     }
+    has = device("xc7z020") if arguments.whole_device else LIMITS
     given = arguments.folding
     if given:
         folding = json.loads(given.read_text())
     else:
-        folding = fastest(space(planning.schedule(network, final=False, **options), asked=AUTO), LIMITS, LENGTH)
+        asked = check_asked(arguments.products_per_dsp)
+        folding = fastest(space(planning.schedule(network, final=False, **options), asked=asked), has, LENGTH)
     design = hwgen.schedule(network, folding=folding, **options)
     assert isinstance(design, Dataflow)
     resources = cost.predict(design).whole
@@ -176,7 +182,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
     table.add_row(f"hwgen, predicted, {arguments.length} steps", *numbers(predicted, resources.to_dict()))
     for name, fold in design.foldings().items():
         _out.print(f"{name}: {json.dumps(fold)}")
-    explain(design, folding)
+    explain(design, folding, has)
     results: dict[str, Any] = {"published": PUBLISHED, "folding": folding, "memory": MEMORIES}
     results["predicted"] = {"steps": arguments.length, "cycles": predicted, **resources.to_dict()}
     if arguments.simulate or arguments.synthesise:
@@ -198,7 +204,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def explain(design: Dataflow, folding: dict[str, Any]) -> None:
+def explain(design: Dataflow, folding: dict[str, Any], available: Device) -> None:
     """Where the cycles go, and what is used up."""
     layers = [node for node in design.nodes if isinstance(node, CellNode)]
     read = max(stream.beats for node in layers for stream in node.inputs[:1])
@@ -206,8 +212,8 @@ def explain(design: Dataflow, folding: dict[str, Any]) -> None:
     head = next(node for node in design.nodes if node.name in folding and node.name not in loops)
     loop = max(loops.values())
     _out.print(f"a time step: {read} cycles to come in, {loop} in the recurrence, at least {head.cycles} in the head")
-    used = shares(cost.predict(design).whole, LIMITS)
-    has = limits(LIMITS)
+    used = shares(cost.predict(design).whole, available)
+    has = limits(available)
     _out.print("used: " + ", ".join(f"{s:.0%} of {has[k]:,} {k}" for k, s in zip(KINDS, used.tolist(), strict=True)))
 
 

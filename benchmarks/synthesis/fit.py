@@ -25,7 +25,6 @@ from benchmarks.synthesis.designs import Point, held_out
 from benchmarks.synthesis.networks import NetworkPoint
 from benchmarks.synthesis.sweep import LAYERS, NETWORKS
 from hwgen import cost, counting, structure, structure_network
-from hwgen.registers import registers_for
 from hwgen.rtl_timing import timeline
 from hwgen.synth import yosys
 
@@ -75,9 +74,7 @@ def load() -> list[Sample]:
     out = held_out([entry["name"] for entry in layers])
     found = []
     for entry in layers:
-        design = Point.from_dict(entry["point"]).schedule()
-        # Unrolled layers were measured when their loop still had all registers of their clock.
-        times = timeline(design).at(registers_for(design.options.clock_mhz))
+        times = timeline(Point.from_dict(entry["point"]).schedule())
         found.append(_sample(entry, False, entry["name"] in out, structure.structure(times)))
     for entry in json.loads(NETWORKS.read_text())["designs"]:
         point = NetworkPoint.from_dict(entry["point"])

@@ -114,12 +114,19 @@ def test_what_nobody_reads_of_a_direction_is_dropped(tmp_path: Path) -> None:
     assert not any(isinstance(node, SplitNode) for node in design.nodes)
 
 
+# Constants that differ by direction are chosen by LUTs: of a small layer that is more than the other engine takes.
 @pytest.mark.parametrize(
-    ("forward", "backward"),
-    [pytest.param("default", "wide_range", marks=pytest.mark.long), ("power_of_two", "power_of_two")],
+    ("forward", "backward", "size", "folds", "fewer_luts"),
+    [
+        ("power_of_two", "power_of_two", (6, 4), folding(4, 2, 4, 2), True),
+        pytest.param("default", "wide_range", (6, 4), folding(4, 2, 4, 2), False, marks=pytest.mark.long),
+        pytest.param("default", "wide_range", (20, 10), folding(8, 2, 8, 4), True, marks=pytest.mark.long),
+    ],
 )
-def test_dsps_are_half_of_those_of_two_engines(forward: str, backward: str, tmp_path: Path) -> None:
-    model, folds = bidirectional(forward, backward), folding(4, 2, 4, 2)
+def test_dsps_are_half_of_those_of_two_engines(
+    forward: str, backward: str, size: tuple[int, int], folds: dict[str, Any], fewer_luts: bool, tmp_path: Path
+) -> None:
+    model = bidirectional(forward, backward, *size)
     alone = hwgen.schedule(model, folding={"forward": folds, "backward": folds}, max_length=21)
     shared = engine(model, folds)
     found: dict[str, Any] = {}
@@ -129,4 +136,4 @@ def test_dsps_are_half_of_those_of_two_engines(forward: str, backward: str, tmp_
         predicted = cost.predict(design).whole
         assert (found[name]["dsp"], found[name]["bram"]) == (predicted.dsp, predicted.bram)
     assert 0 < found["shared"]["dsp"] <= found["alone"]["dsp"] / 2 * 1.1
-    assert found["shared"]["lut"] < 0.9 * found["alone"]["lut"]
+    assert (found["shared"]["lut"] < 0.9 * found["alone"]["lut"]) == fewer_luts

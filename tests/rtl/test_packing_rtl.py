@@ -137,6 +137,6 @@ def test_designs(model: str, input_packing: int, hidden_packing: int, tmp_path: 
     result = synthesise(hwgen.build(design, tmp_path / "synth", backend="rtl"), "xc7", units=False)
     for kind in ("dsp", "bram"):
         assert result["predicted"][kind] == result["measured"][kind]
+    # docs/cost.md: products by digits are underestimated, of narrow weights most.
+    assert abs(result["relative_error"]["lut"]) < (0.2 if model == "two_bits" else 0.15)
     assert abs(result["relative_error"]["ff"]) < 0.15
-    # docs/cost.md: products by digits are underestimated.
-    assert abs(result["relative_error"]["lut"]) < 0.2
