@@ -153,6 +153,8 @@ def explore(
     }
     if options.get("share_engine"):
         meta["share_engine"] = options["share_engine"]
+    if options.get("split_dense"):
+        meta["split_dense"] = True
     return Exploration(tuple(front), size, predicted, time.perf_counter() - begin, meta)
 
 
