@@ -51,10 +51,10 @@ PUBLISHED = {"cycles": 296_000, "lut": 38_300, "ff": 26_600, "dsp": 7, "bram": 1
 LIMITS = replace(device("xc7z020"), lut=38_300, bram36=103)
 # Of the published LUTs so much is to be kept: predictions are that far off.
 MARGIN = 0.04
-# Foldings of each recurrent layer that are tried with each other: those that nothing beats in speed and resources.
+# Foldings of each layer that are tried with each other, at most: those that nothing beats in speed and resources.
 TRIED = 400
 # Slower layers than this, in cycles of a sequence, are not tried.
-TOO_SLOW = 150_000
+TOO_SLOW = 100_000
 # Block RAM is read 72 bits wide at most, and these words are few: they need not take blocks.
 MEMORIES = {f"lstm_layers_0_{direction}.input_weights": "distributed" for direction in (0, 1)}
 # The halves of the dense layer, whose words are as few, but for which there is room.
@@ -107,8 +107,8 @@ def export(path: Path) -> None:
 
 def fastest(where: Space, has: Device, length: int) -> dict[str, Any]:
     """The folding file of the least latency of a sequence within what a device has."""
-    layers = [_unbeaten(table, TRIED) for table in where.tables if table.name not in HALVES]
-    heads = [_unbeaten(table) for table in where.tables if table.name in HALVES]
+    layers = [_unbeaten(table, has) for table in where.tables if table.name not in HALVES]
+    heads = [_unbeaten(table, has) for table in where.tables if table.name in HALVES]
     grid = np.meshgrid(*layers, indexing="ij")
     best: tuple[float, ...] = (np.inf,)
     found: tuple[int, ...] = ()
@@ -126,16 +126,17 @@ def fastest(where: Space, has: Device, length: int) -> dict[str, Any]:
     return where.folding(found)
 
 
-def _unbeaten(table: Foldings, most: int | None = None) -> NDArray[np.int64]:
-    """Rows of a layer, of speeds that matter here, that nothing beats: at most so many, of all speeds."""
+def _unbeaten(table: Foldings, has: Device) -> NDArray[np.int64]:
+    """Rows of a layer that nothing beats, of those that are fast enough and leave room for others."""
     resources = table.resources
-    near = np.flatnonzero(table.interval * LENGTH < TOO_SLOW)
+    small = (shares(resources, has) <= 1).all(axis=0)
+    near = np.flatnonzero((table.interval * LENGTH < TOO_SLOW) & small)
     # A sequence comes in, and leaves, as fast as the beats are wide.
     kinds = [table.interval, resources.lut, resources.dsp, resources.bram, -table.lanes_in, -table.lanes_out]
     objectives = np.stack(kinds, axis=1).astype(float)[near]
     front = near[pareto(objectives)]
     front = front[np.lexsort([resources.lut[front], table.interval[front]])]
-    places = np.linspace(0, len(front) - 1, min(most or len(front), len(front))).round().astype(int)
+    places = np.linspace(0, len(front) - 1, min(TRIED, len(front))).round().astype(int)
     return np.unique(front[places])
 
 
