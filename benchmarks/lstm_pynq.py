@@ -57,9 +57,8 @@ TRIED = 400
 TOO_SLOW = 100_000
 # Block RAM is read 72 bits wide at most, and these words are few: they need not take blocks.
 MEMORIES = {f"lstm_layers_0_{direction}.input_weights": "distributed" for direction in (0, 1)}
-# The halves of the dense layer, whose words are as few, but for which there is room.
-HALVES = ("head_matmul_forward", "head_matmul_backward")
-MEMORIES |= {f"{half}.weights": "block" for half in HALVES}
+# So are those of the halves of the dense layer, but for them there is room.
+HALVES = {f"head_matmul_{direction}.weights": "block" for direction in ("forward", "backward")}
 RESULTS = Path(__file__).with_suffix(".json")
 _out = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 
@@ -107,8 +106,8 @@ def export(path: Path) -> None:
 
 def fastest(where: Space, has: Device, length: int) -> dict[str, Any]:
     """The folding file of the least latency of a sequence within what a device has."""
-    layers = [_unbeaten(table, has) for table in where.tables if table.name not in HALVES]
-    heads = [_unbeaten(table, has) for table in where.tables if table.name in HALVES]
+    layers = [_unbeaten(table, has) for table in where.tables if not table.name.startswith("head")]
+    heads = [_unbeaten(table, has) for table in where.tables if table.name.startswith("head")]
     grid = np.meshgrid(*layers, indexing="ij")
     best: tuple[float, ...] = (np.inf,)
     found: tuple[int, ...] = ()
@@ -157,6 +156,7 @@ def main() -> None:
     parser.add_argument(
         "--whole-device", action="store_true", help="not only the LUTs and block RAM that were published"
     )
+    parser.add_argument("--whole-dense", action="store_true", help="one dense layer, which waits for both directions")
     parser.add_argument("--folding", type=Path, help="PE and SIMD of a file, instead of the fastest")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -172,8 +172,8 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
         "target": "xc7z020",
         "clock_mhz": CLOCK_MHZ,
         "max_length": LENGTH,
-        "memory": MEMORIES,
-        "split_dense": True,
+        "memory": MEMORIES if arguments.whole_dense else MEMORIES | HALVES,
+        "split_dense": not arguments.whole_dense,
     }
     has = device("xc7z020") if arguments.whole_device else LIMITS
     given = arguments.folding
@@ -193,7 +193,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
     for name, fold in design.foldings().items():
         _out.print(f"{name}: {json.dumps(fold)}")
     explain(design, folding, has)
-    results: dict[str, Any] = {"published": PUBLISHED, "folding": folding, "memory": MEMORIES}
+    results: dict[str, Any] = {"published": PUBLISHED, "folding": folding, "memory": options["memory"]}
     results["predicted"] = {"steps": arguments.length, "cycles": predicted, **resources.to_dict()}
     if arguments.simulate or arguments.synthesise:
         project = hwgen.build(design, folder / "project", backend="rtl")
@@ -219,11 +219,12 @@ def explain(design: Dataflow, folding: dict[str, Any], available: Device) -> Non
     layers = [node for node in design.nodes if isinstance(node, CellNode)]
     read = max(stream.beats for node in layers for stream in node.inputs[:1])
     loops = {node.name: period(node.design) for node in layers}
-    dense = max(node.cycles for node in design.nodes if node.name in HALVES)
+    dense = max(node.cycles for node in design.nodes if node.name in folding and node.name not in loops)
     given = max(edge.stream.beats for edge in design.output_edges)
+    what = "each half of the dense layer meanwhile" if design.options.split_dense else "the dense layer behind them"
     _out.print(
-        f"a time step: {read} cycles to come in, {max(loops.values())} in the recurrences, {dense} in each half of the "
-        f"dense layer meanwhile, then {given} to leave"
+        f"a time step: {read} cycles to come in, {max(loops.values())} in the recurrences, {dense} in {what}, "
+        f"{given} to leave"
     )
     used = shares(cost.predict(design).whole, available)
     has = limits(available)

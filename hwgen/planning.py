@@ -123,7 +123,9 @@ def _plan(
     parts = Split(list(stages), wires, frozenset())
     if split:
         if share_engine:
-            raise ConfigError("--split-dense and --share-engine exclude each other: directions in turns are not halves")
+            raise ConfigError(
+                "--split-dense and --share-engine exclude each other: a half works while its own direction does"
+            )
         options = replace(options, split_dense=True)
         parts = in_halves(stages, wires, aliases, [wire.name for output in shown for wire in output.wires])
     derived = _derive(parts.stages, interleave)

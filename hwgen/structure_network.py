@@ -83,7 +83,7 @@ def node_structure(node: Node, flow: str) -> Unit:
         buffer(count, stream.bits, node.depth, node.style)
     elif isinstance(node, MeetNode):
         sums = node.outputs[0]
-        meet(count, sums.lanes, sums.code_bits, sums.beats, node)
+        meet(count, sums.lanes, sums.beats, node.inputs[node.count_place].beats, node)
     elif isinstance(node, ConcatNode):
         concat(count, stream.bits, len(node.inputs), max(part.beats for part in node.inputs))
     elif isinstance(node, TurnsNode | ReverseNode):
@@ -178,10 +178,10 @@ def concat(count: Count, bits: Value, parts: int, beats: Value) -> None:
     count.counter(beats, parts)
 
 
-def meet(count: Count, lanes: Value, bits: int, beats: Value, node: MeetNode) -> None:
-    """hwgen_sequence_meet: one of two sums, what it is added to, and where both are."""
-    memory, word = mapping.meeting_memory(lanes * bits, beats, node.max_length, node.style), lanes * bits
-    count.ram(memory)
+def meet(count: Count, lanes: Value, beats: Value, counted: Value, node: MeetNode) -> None:
+    """hwgen_sequence_meet: one of two sums, what it is added to, and where both are; ``counted`` beats are a step."""
+    word = lanes * node.outputs[0].code_bits
+    count.ram(mapping.meeting_memory(word, beats, node.max_length, node.style))
     count.lut["select"] += word
     count.lut["adder"] += word
     count.ff["word"] += word
@@ -191,7 +191,7 @@ def meet(count: Count, lanes: Value, bits: int, beats: Value, node: MeetNode) ->
     count.lut["adder"] += 3 * address
     count.lut["select"] += address
     count.ff["word"] += address
-    count.counter(depth, depth, beats, node.inputs[node.count_place].beats, node.sequences + 1)
+    count.counter(depth, depth, beats, counted, node.sequences + 1)
     fifo(count, address, node.sequences)
     count.lut["glue"] += 12
     count.ff["flag"] += 8

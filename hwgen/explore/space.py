@@ -313,17 +313,17 @@ class _Walk:
 
     def _meet(self, node: MeetNode) -> None:
         """Both directions side by side, a vector of each in turns; then the whole sequence."""
-        sides, sums = node.inputs[: node.count_place], node.outputs[0]
+        *sides, steps = node.inputs
+        sums, counted = node.outputs[0], steps.width // self._lanes(steps)
         lanes = np.gcd(*(self._lanes(stream) for stream in sides))
         paces = [self._take(stream, lanes) for stream in sides]
         beats = sums.width // lanes
-        self._add(lambda count: laws.meet(count, lanes, sums.code_bits, beats, node))
+        self._add(lambda count: laws.meet(count, lanes, beats, counted, node))
         turn = 2 * (beats + 1)
-        first = apart = end = np.int64(0)
+        end: Any = 0
         for pace in paces:
-            first, apart = np.maximum(first, pace.first), np.maximum(apart, pace.apart)
-        for pace in paces:
-            end = np.maximum(end, first + pace.span + (self.length - 1) * np.maximum(apart, turn))
+            # The slower side sets the rate, or the unit itself.
+            end = np.maximum(end, pace.first + pace.span + (self.length - 1) * np.maximum(pace.apart, turn))
         self.slowest = np.maximum(self.slowest, turn)
         self._give(sums, lanes, _Pace(end + beats + 3, beats - 1, beats))
 
