@@ -292,11 +292,12 @@ def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: An
     built = {
         "max_length": options.pop("max_length"),
         "share_engine": options.pop("share_engine"),
-        "split_dense": options.pop("split_dense"),
         "outputs": tuple(outputs.split(",")) if outputs else None,
         "memory": parse_memories(options.pop("memory")) or None,
         "look_ahead": parse_look_ahead(options.pop("look_ahead")),
     }
+    if options.pop("split_dense"):
+        built["split_dense"] = True
     if (products := options.pop("constant_products")) != "multiply":
         built["constant_products"] = products
     with _err.status("reading the models") as status:

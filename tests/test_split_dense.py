@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from click.testing import CliRunner
 from hardware import Record, assert_exact
 from recurrent_networks import dense, network, rnn, side_by_side
 from split_models import MAX_LENGTH, NETWORKS, pair, stacked, stepped
+from test_networks import FEATURES, Model, linear, lstm
 
 import hwgen
 from hwgen import cost
+from hwgen.cli import main
 from hwgen.dataflow import ConcatNode, Dataflow, DenseNode, MeetNode
 from hwgen.errors import ConfigError
 from hwgen.explore.space import space
@@ -95,13 +99,19 @@ def test_a_design_says_that_its_dense_layer_is_split(tmp_path: Path) -> None:
 
 
 def test_a_project_with_halves_is_read_back(tmp_path: Path) -> None:
-    model = hwgen.load(Path(__file__).parents[1] / "examples" / "classifiers" / "vowels_bidirectional.onnx")
-    with pytest.raises(ConfigError, match="^--split-dense is about dense layers on every step of both directions"):
-        hwgen.schedule(model, split_dense=True)
-    # What a project keeps are options of hwgen.schedule; a network that was made by hand has no file to read.
-    manifest = json.loads((hwgen.build(split(stepped()), tmp_path / "p", "rtl").path / "hwgen.json").read_text())
-    assert manifest["options"]["split_dense"] is True
-    assert callable(open_project)
+    torch.manual_seed(3)
+    layers = {"lstm": lstm(hidden=4, bidirectional=True), "head": linear(8, 6)}
+    module = Model(lambda m, x: m["head"](m["lstm"](x)[0]), **layers).train()
+    for _ in range(3):
+        module(torch.randn(8, 2, FEATURES))
+    file = tmp_path / "model.onnx"
+    hwgen.export_qonnx(module.eval(), torch.randn(8, 1, FEATURES), file)
+    command = ["build", str(file), "-o", str(tmp_path / "p"), "--backend", "rtl", "--split-dense", "--max-length", "9"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    design = split(hwgen.load(file))
+    assert [type(node) for node in design.nodes].count(MeetNode) == 1
+    assert open_project(tmp_path / "p").design.to_dict() == design.to_dict()
 
 
 @pytest.mark.parametrize("name", ["stepped", "ranked"])

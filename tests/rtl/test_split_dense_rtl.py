@@ -40,6 +40,7 @@ def test_codes_and_cycles(name: str, seed: int | None, tmp_path: Path, record_pr
     assert_exact(folded(NETWORKS[name](), seed), tmp_path, SEQUENCES, record_property, "rtl", backend="rtl")
 
 
+@pytest.mark.long
 def test_an_error_planted_in_the_order_of_the_backward_sums_is_found(tmp_path: Path) -> None:
     project = hwgen.build(folded(stepped(), None), tmp_path / "project", backend="rtl")
     unit = project.path / "rtl" / "lib" / "hwgen_sequence_meet.sv"
