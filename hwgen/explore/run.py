@@ -38,6 +38,8 @@ _CHUNK = 1 << 16
 _KEPT = 500
 _PREDICTED = ("interleave", "cycles", "latency_cycles", "steps_per_second", *KINDS)
 COLUMNS = ("model", "accuracy", "sqnr_db", *_PREDICTED, "fits", "chosen")
+# What hwgen build --folding takes.
+FOLDING = "folding.json"
 Progress = Callable[[str], None]
 
 
@@ -351,7 +353,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def write(found: Exploration, folder: Path, measured: Measured | None = None) -> dict[str, Path]:
-    """Write pareto.csv, explore.json and pareto.html to a folder; returns the files by name."""
+    """Write pareto.csv, explore.json, pareto.html and, of a chosen point, folding.json; returns the files by name."""
     results = measured.results if measured else {}
     margins = measured.margins if measured else {}
     rows = [
@@ -377,6 +379,12 @@ def write(found: Exploration, folder: Path, measured: Measured | None = None) ->
         "explore.json": json.dumps(data, indent=2) + "\n",
         "pareto.html": _page(found, rows, measured),
     }
+    chosen = next((point for point in found.front if point.chosen), None)
+    if chosen is None:
+        # That of an exploration before is not the choice of this one.
+        (folder / FOLDING).unlink(missing_ok=True)
+    else:
+        files[FOLDING] = json.dumps(dict(chosen.folding), indent=2) + "\n"
     for name, content in files.items():
         _write(folder / name, content.encode())
     return {name: folder / name for name in files}
