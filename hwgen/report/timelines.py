@@ -29,10 +29,11 @@ from hwgen.report.units import Timing
 from hwgen.rtl_cycles import Simulation, simulate
 from hwgen.rtl_timing import Timeline
 from hwgen.schedule import Port, Schedule
+from hwgen.vectors import least_length, longest_length
 
 Data = dict[str, Any]
-# Two sequences, so that one sees how the second follows the first.
-SEQUENCES = (8, 8)
+# Two sequences, so that one sees how the second follows the first: of so many steps where the design takes them.
+SEQUENCES, STEPS = 2, 8
 _OVERLAP = "overlap with the next step"
 # Stages that every tile goes through; those behind them have the totals of a group alone.
 _PER_TILE = ("read h", "products", "adder tree", "accumulator")
@@ -67,12 +68,15 @@ def time_step(timing: Timing) -> Data:
     }
 
 
-def sequence(design: Design, lengths: Sequence[int] = SEQUENCES) -> Data:
+def sequence(design: Design, lengths: Sequence[int] | None = None) -> Data:
     """What every unit works on in every cycle, of sequences that follow each other without stalls.
 
     A row has ``bars`` from cycle ``begin`` to before ``end``, of step ``step`` (from 0; None of what is for a whole
     sequence) of sequence ``sequence``.  Cycles count from the first beat that x accepts.
     """
+    if lengths is None:
+        most = longest_length(design) or STEPS
+        lengths = SEQUENCES * (max(least_length(design), min(STEPS, most)),)
     traced = simulate(design, lengths)
     rows = _Rows(traced, tuple(lengths))
     if isinstance(design, Schedule):
