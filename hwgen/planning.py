@@ -23,6 +23,7 @@ from hwgen.interleaving import check_contexts
 from hwgen.layers import Wire
 from hwgen.lowering import lower
 from hwgen.network import Network, NetworkOutput
+from hwgen.packing import check_target
 from hwgen.progress import check_progress
 from hwgen.reconvergence import hold_paths
 from hwgen.schedule import DEFAULT_MAX_LENGTH, Options
@@ -61,6 +62,8 @@ def schedule(
     design = _plan(
         network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead, engine, made
     )
+    for product in design.products:
+        check_target(f"folding: products_per_dsp of {product.name}", product.packing, design.options.target)
     design = choices.place(design, memory)
     if final:
         choices.check(design)

@@ -108,7 +108,8 @@ def explore(
     is marked as chosen.  ``accuracy`` of each network is one more objective.  Raises ConfigError for options that make
     no sense, or a target that nothing meets.
     """
-    part, shared = device(target), check_asked(products_per_dsp)
+    part = device(target)
+    shared = check_asked(products_per_dsp, part)
     goal = Target.of(part, float(clock_mhz), steps_per_second, latency_us, length, fit or "smallest")
     wanted = any(value is not None for value in (steps_per_second, latency_us, fit))
     begin = time.perf_counter()

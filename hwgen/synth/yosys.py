@@ -54,8 +54,8 @@ _LUTS = {
 }
 _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "TRELLIS_FF")
 _DSPS = {"DSP48E1": 1, "DSP48E2": 1, "MULT18X18D": 1}
-# In blocks of 36 kbit on Xilinx parts, of 18 kbit on ECP5.
-_BLOCK_RAMS = {"RAMB36E1": 1.0, "RAMB36E2": 1.0, "RAMB18E1": 0.5, "RAMB18E2": 0.5, "DP16KD": 1.0}
+# In blocks of 36 kbit: those of ECP5 have half of that.
+_BLOCK_RAMS = {"RAMB36E1": 1.0, "RAMB36E2": 1.0, "RAMB18E1": 0.5, "RAMB18E2": 0.5, "DP16KD": 0.5}
 
 
 def run_script(commands: list[str], cwd: Path, what: str) -> str:
