@@ -74,10 +74,12 @@ EXPECTED_OF = {
         "lut": EXPECTED["lut"]
         | {
             "accumulator": 2.0,
+            "carry save": 1.0,  # bits of adders whose sums are added up at once
             "collision": 1.0,  # bits of block RAM that is written and read alike, and of its address
             "compare": 1.5,
             "counter": 2.0,
             "multiplier": 2.4,
+            "ram choice": 1.0,  # bits of choices between memories of 16 words that are one
             "rom": 1.3,
             "table": 1.3,
         },
@@ -158,7 +160,7 @@ class Count:
         """Memories that are written, with a registered read."""
         words, bits, block = memory.words, memory.bits, memory.block
         self.halves += choose(block, banks * self.fabric.block_ram_halves(words, bits, True), 0)
-        self.lut["ram"] += choose(block | (words <= 1), 0, banks * self.fabric.ram_luts(words, bits))
+        self.lut_ram(words, choose(block | (words <= 1), 0, bits), banks)
         self.ff["read"] += choose(block, 0, banks * bits * choose(words > 1, 1, 2))
         if not self.fabric.reads_first:
             # The word and its address are kept for a cycle, and what was read in that cycle is chosen.
@@ -166,10 +168,16 @@ class Count:
             self.ff["collision"] += choose(block, banks * (2 * bits + address + 2), 0)
             self.lut["collision"] += choose(block, banks * (bits + address), 0)
 
+    def lut_ram(self, words: Value, bits: Value, times: Value = 1) -> None:
+        """Memories of LUTs that are written."""
+        self.lut["ram"] += times * self.fabric.ram_luts(words, bits)
+        if self.fabric.joins_memories:
+            self.lut["ram choice"] += choose(bits > 0, times * self.fabric.ram_choices(words, bits), 0)
+
     def queue(self, words: Value, bits: Value) -> None:
         """Memories that are read at once, and have no say about their place."""
         block = self.fabric.queue_in_block(words, bits)
-        self.lut["ram"] += choose(block, 0, self.fabric.ram_luts(words, bits))
+        self.lut_ram(words, choose(block, 0, bits))
         self.halves += choose(block, self.fabric.block_ram_halves(words, bits, True), 0)
         if not self.fabric.reads_first:
             self.ff["collision"] += choose(block, bits + 1, 0)

@@ -35,6 +35,8 @@ class Fabric:
     lut_words: int = 64
     # Whether a block RAM gives the old word where it is written in the cycle of the read.
     reads_first: bool = True
+    # Whether memories of LUTs are so small that choosing between several that are one counts.
+    joins_memories: bool = False
 
     def dsp_slices(self, left: int, right: int) -> int:
         """DSPs of a product of signed numbers of so many bits, once it is given to DSPs."""
@@ -85,6 +87,7 @@ class Ecp5(Fabric):
     shift_register: int = 0
     lut_words: int = 16
     reads_first: bool = False
+    joins_memories: bool = True
 
     def _parts(self, bits: int, limit: int) -> int:
         # Lower operands have no sign beside them; a single bit is left to LUTs.
@@ -100,16 +103,21 @@ class Ecp5(Fabric):
         return mapping.plain_halves(words, bits, False, ports=2)
 
     def ram_luts(self, words: Value, bits: Value) -> Value:
-        """LUTs of a memory that is written: four bits of 16 words take four."""
-        # Words beyond that are chosen from, and written one bank at a time.
-        banks = -(-words // 16)
-        return 4 * -(-bits // 4) * banks + choose(banks > 1, (banks - 1) * bits + banks, 0)
+        """LUTs of a memory that is written: four bits of 16 words take four, and two more to write them."""
+        return 6 * self._memories(words, bits)
+
+    def _memories(self, words: Value, bits: Value) -> Value:
+        return -(-bits // 4) * -(-words // self.lut_words)
+
+    def ram_choices(self, words: Value, bits: Value) -> Value:
+        """Each further bank of words is chosen from, and written by itself."""
+        banks = -(-words // self.lut_words)
+        return (banks - 1) * (bits + 1)
 
     def queue_in_block(self, words: Value, bits: Value) -> Value:
         """Whether Yosys counts less for block RAM than for LUTs."""
         # The register of the address becomes that of the block.
-        banks = -(-words // 16)
-        luts = 4 * -(-bits // 4) * banks + (banks - 1) * (bits + 1) / 2
+        luts = 4 * self._memories(words, bits) + self.ram_choices(words, bits) / 2
         return luts > _BLOCK_PRICE * self.block_ram_halves(words, bits, True)
 
     def mux_luts(self, words: Value) -> Value:

@@ -133,8 +133,12 @@ def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, sta
         # A DSP adds its product to that of a neighbour, and registers the sum.
         absorbed = dsp and level == 1
         adders, rows = int((rows // 2).sum()), rows - rows // 2
+        registered = level * (tree + 1) // (levels + 1) > (level - 1) * (tree + 1) // (levels + 1)
         count.lut["adder"] += 0 if absorbed and count.fabric.absorbs else adders * (bits + level - 1)
-        if level * (tree + 1) // (levels + 1) > (level - 1) * (tree + 1) // (levels + 1):
+        if not registered and not count.fabric.absorbs:
+            # It is added up with what follows: without carries up to the last adder, of which a bit takes two LUTs.
+            count.lut["carry save"] += adders * (bits + level - 1)
+        if registered:
             count.ff["absorbed" if absorbed else "adder"] += int(rows.sum()) * (bits + level)
     absorbed = dsp and simd == 1
     count.lut["accumulator"] += 0 if absorbed and count.fabric.absorbs else pe * sum_bits
@@ -327,7 +331,7 @@ def _state(times: Timeline, flow: str) -> Unit:
     if design.contexts > 1:
         # hwgen_context_memory: the copies of all contexts on top of each other, a memory for each group.
         copies = 2 << design.context_bits
-        count.lut["ram"] += times.groups * count.fabric.ram_luts(copies, design.units * hidden_bits)
+        count.lut_ram(copies, design.units * hidden_bits, times.groups)
         count.lut["state select"] += simd * hidden_bits * count.fabric.select_luts(times.column_tiles)
         count.lut["state write"] += times.groups
     else:

@@ -181,7 +181,7 @@ def select(count: Count, bits: Value, beats: Value, index: int) -> None:
         count.counter(beats, index + 2)
         return
     depth = -index * beats
-    count.lut["ram"] += choose(depth > 1, count.fabric.ram_luts(depth, bits), 0)
+    count.lut_ram(depth, choose(depth > 1, bits, 0))
     count.ff["word"] += choose(depth > 1, 0, bits)
     count.counter(beats, depth)
     count.ff["flag"] += 1

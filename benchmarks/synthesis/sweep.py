@@ -24,7 +24,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.synthesis.designs import GENERATED, ROOT, Point, points
+from benchmarks.synthesis.designs import GENERATED, ROOT, Point, digit_points, points
 from benchmarks.synthesis.networks import NetworkPoint, network_points
 from hwgen import project
 from hwgen.backends import rtl
@@ -47,9 +47,14 @@ def main() -> None:
     if arguments.what == "export":
         export()
     elif arguments.what == "layers":
-        synthesise(points(), arguments.flow, of_flow(LAYERS, arguments.flow))
+        synthesise(layers(arguments.flow), arguments.flow, of_flow(LAYERS, arguments.flow))
     else:
         synthesise(network_points(), arguments.flow, of_flow(NETWORKS, arguments.flow))
+
+
+def layers(flow: str) -> list[Point]:
+    """The layers that are synthesised for a flow."""
+    return points() if flow == "xc7" else points() + digit_points()
 
 
 def of_flow(path: Path, flow: str) -> Path:
