@@ -79,6 +79,7 @@ EXPECTED_OF = {
             "compare": 1.5,
             "counter": 2.0,
             "multiplier": 2.4,
+            "partial product": 0.7,  # bits of sums of what several multipliers give of one product
             "ram choice": 1.0,  # bits of choices between memories of 16 words that are one
             "rom": 1.3,
             "table": 1.3,
@@ -154,7 +155,7 @@ class Count:
         """What stands behind a product of DSPs that have neither registers nor adders of their own."""
         if not self.fabric.absorbs:
             self.ff["product"] += (left + right) * stages
-            self.lut["step adder"] += (left + right) * (dsp_slices(left, right, self.flow) > 1)
+            self.lut["partial product"] += (left + right) * (dsp_slices(left, right, self.flow) - 1)
 
     def ram(self, memory: Memory, banks: Value = 1) -> None:
         """Memories that are written, with a registered read."""
@@ -171,7 +172,7 @@ class Count:
     def lut_ram(self, words: Value, bits: Value, times: Value = 1) -> None:
         """Memories of LUTs that are written."""
         self.lut["ram"] += times * self.fabric.ram_luts(words, bits)
-        if self.fabric.joins_memories:
+        if self.fabric.small_luts:
             self.lut["ram choice"] += choose(bits > 0, times * self.fabric.ram_choices(words, bits), 0)
 
     def queue(self, words: Value, bits: Value) -> None:

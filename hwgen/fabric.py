@@ -35,8 +35,8 @@ class Fabric:
     lut_words: int = 64
     # Whether a block RAM gives the old word where it is written in the cycle of the read.
     reads_first: bool = True
-    # Whether memories of LUTs are so small that choosing between several that are one counts.
-    joins_memories: bool = False
+    # Whether LUTs have four inputs: choosing between memories of 16 words that are one counts, and what each holds.
+    small_luts: bool = False
 
     def dsp_slices(self, left: int, right: int) -> int:
         """DSPs of a product of signed numbers of so many bits, once it is given to DSPs."""
@@ -65,6 +65,10 @@ class Fabric:
         """LUTs of a memory that is written."""
         return mapping.ram_luts(words, bits)
 
+    def ram_choices(self, words: Value, bits: Value) -> Value:
+        """Choices of two between memories of LUTs that are one, where there are such."""
+        return 0
+
     def queue_in_block(self, words: Value, bits: Value) -> Value:
         """Whether a memory that is read at once, whose place the RTL does not say, becomes block RAM all the same."""
         return False
@@ -87,7 +91,7 @@ class Ecp5(Fabric):
     shift_register: int = 0
     lut_words: int = 16
     reads_first: bool = False
-    joins_memories: bool = True
+    small_luts: bool = True
 
     def _parts(self, bits: int, limit: int) -> int:
         # Lower operands have no sign beside them; a single bit is left to LUTs.

@@ -106,8 +106,11 @@ def _step_search(count: Count, p: dict[str, int], instance: Instance, where: Lan
         columns = distinct_columns(found).shape[1]
         # What is compared with a constant is a part of the carry chain.
         count.lut["compare"] += found.shape[1] + (bits - found.shape[1]) / 3
-        # The comparison takes up to four bits of address; more make the memory one of its own.
-        count.lut["threshold"] += count.fabric.rom_luts(words, columns) if words > 16 else 0
+        if count.fabric.small_luts:
+            count.lut["threshold"] += rom_luts(found, count.fabric.lut_words)
+        else:
+            # The comparison takes up to four bits of address; more make the memory one of its own.
+            count.lut["threshold"] += count.fabric.rom_luts(words, columns) if words > 16 else 0
         # Behind a register it is the threshold that is registered, not its address alone.
         count.ff["step"] += columns if registered else 0
         registered = level * parts // levels > (level - 1) * parts // levels
