@@ -224,6 +224,7 @@ def test_only_rtl_is_generated(tmp_path: Path) -> None:
     assert {kind: written["rtl"]["predicted_resources"][kind] for kind in cost.KINDS} == predicted
     assert not (tmp_path / "project" / "rtl" / "vivado_ooc.tcl").exists()
     assert (tmp_path / "project" / "rtl" / "Makefile").exists()
+    assert "of 36 kbit, blocks of 18 kbit as halves" in (tmp_path / "project" / "report.html").read_text()
     # The default flow is that of the part, and the device that it is.
     with pytest.MonkeyPatch.context() as patch:
         asked = []
