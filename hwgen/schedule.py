@@ -152,6 +152,9 @@ class Options:
     share_engine: str = ""
     # How products are built that take one cycle, so that their weights are constants.
     constant_products: str = "multiply"
+    # Dense layers behind both directions of a layer in halves, for which that of this one is not turned around.
+    split_dense: bool = False
+    as_computed: bool = False
     # Styles of memories that the user chose, by name, and time steps that the input product may be ahead.
     memory: tuple[tuple[str, str], ...] = ()
     look_ahead: int | None = None
@@ -220,6 +223,12 @@ class Schedule:
     def products(self) -> tuple[FoldedProduct, ...]:
         """Its matrix-vector products."""
         return self.input_product, self.hidden_product
+
+    @property
+    def turned(self) -> tuple[str, ...]:
+        """Ports at which the steps of each sequence are turned around."""
+        names = () if not self.cell.reverse else ("x",) if self.options.as_computed else ("x", "y")
+        return tuple(port.name for port in (*self.inputs, *self.outputs) if port.name in names)
 
     @property
     def depth(self) -> int:

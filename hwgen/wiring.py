@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from hwgen.dataflow import (
     ForkNode,
     KeepNode,
     MapNode,
+    MeetNode,
     NarrowNode,
     Node,
     ReverseNode,
@@ -29,7 +30,6 @@ from hwgen.dataflow import (
     Stream,
     TurnsNode,
     WidenNode,
-    sums_type,
 )
 from hwgen.directions import common_cell
 from hwgen.errors import ConfigError, listing, printable
@@ -43,7 +43,6 @@ from hwgen.integer_network import (
     IntegerNetwork,
     RecurrentStage,
     SelectStage,
-    Stage,
     StepStage,
 )
 from hwgen.layers import Wire
@@ -51,7 +50,8 @@ from hwgen.meanwhile import Meanwhile
 from hwgen.naming import identifier
 from hwgen.network import Network, NetworkOutput
 from hwgen.registers import dense_vectors, registers_for
-from hwgen.schedule import OUTPUTS, Options, Port, Schedule, design_cell
+from hwgen.schedule import OUTPUTS, Options, Port, Schedule, design_cell, signed
+from hwgen.split_dense import MeetStage, Part
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ _Simple = DenseStage | StepStage | SelectStage | ArgmaxStage
 def wire_up(
     network: Network,
     integer: IntegerNetwork,
-    stages: list[Stage],
+    stages: Sequence[Part],
     wires: Mapping[str, Wire],
     aliases: Mapping[str, str],
     outputs: tuple[NetworkOutput, ...],
@@ -89,14 +89,16 @@ def wire_up(
     foldings: Foldings,
     asked: Mapping[str, Any],
     engines: Mapping[str, RecurrentStage] | None = None,
+    backward: Collection[str] = (),
 ) -> Dataflow:
     """The dataflow of some stages, which compute some outputs of a network.
 
     ``wires`` are all that stages read or give, by name; ``aliases`` are wires that others stand for.  ``foldings`` go
     by the name of the stage, those that a user ``asked`` for, as plain data, by that of the node.  ``engines`` are the
-    backward layers that share the engine of a forward one, by its name.
+    backward layers that share the engine of a forward one, by its name.  The sequences of ``backward`` layers leave
+    them from the last step to the first.
     """
-    wiring = _Wiring(network, stages, wires, aliases, options, foldings, asked, engines or {})
+    wiring = _Wiring(network, stages, wires, aliases, options, foldings, asked, engines or {}, backward)
     wiring.count(outputs)
     for stage in stages:
         wiring.add(stage)
@@ -115,17 +117,18 @@ class _Wiring:
     def __init__(
         self,
         network: Network,
-        stages: list[Stage],
+        stages: Sequence[Part],
         wires: Mapping[str, Wire],
         aliases: Mapping[str, str],
         options: Options,
         foldings: Foldings,
         asked: Mapping[str, Any],
         engines: Mapping[str, RecurrentStage],
+        backward: Collection[str],
     ) -> None:
         self.network, self.stages, self.wires = network, stages, wires
         self.aliases, self.options = aliases, options
-        self.foldings, self.asked, self.engines = foldings, asked, engines
+        self.foldings, self.asked, self.engines, self.backward = foldings, asked, engines, backward
         self.registers = registers_for(options.clock_mhz)
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
@@ -150,7 +153,7 @@ class _Wiring:
         self._names.add(found)
         return found
 
-    def _node_name(self, stage: Stage) -> str:
+    def _node_name(self, stage: Part) -> str:
         return self._unique(_HANDLER.sub("", stage.name) or type(stage).__name__.removesuffix("Stage"))
 
     # Streams.
@@ -240,7 +243,7 @@ class _Wiring:
 
     # Nodes.
 
-    def add(self, stage: Stage) -> None:
+    def add(self, stage: Part) -> None:
         """The node of a stage, with what must stand in front of it."""
         if isinstance(stage, RecurrentStage):
             if stage.name in self.engines:
@@ -258,19 +261,18 @@ class _Wiring:
             name, stream = self._node_name(stage), self._take(stage.source)
             after = self._stream(f"{name}_y", stage.wire, stream.lanes)
             self._put(stage, SelectNode(name, (stream,), (after,), stage))
+        elif isinstance(stage, MeetStage):
+            self._meet(stage)
         else:
             self._concat(stage)
 
     def _stream(self, name: str, wire: str, lanes: int) -> Stream:
         shown = self.wires[wire]
-        sums = next((s for s in self.stages if isinstance(s, DenseStage) and s.wire == wire and s.step is None), None)
-        origin = sums
-        if origin is None:
-            # A selected step of sums has their codes.
-            source = next((s.source for s in self.stages if isinstance(s, SelectStage) and s.wire == wire), None)
-            if source is not None:
-                origin = next((s for s in self.stages if isinstance(s, DenseStage) and s.wire == source), None)
-        codes = sums_type(origin) if origin is not None and origin.step is None else shown.quantizer.codes
+        # A selected step of sums has their codes.
+        selected = next((s.source for s in self.stages if isinstance(s, SelectStage) and s.wire == wire), wire)
+        sums = (s for s in self.stages if isinstance(s, MeetStage) or (isinstance(s, DenseStage) and s.step is None))
+        total = next((s.total for s in sums if s.wire in (wire, selected)), None)
+        codes = shown.quantizer.codes if total is None else signed(total)
         return Stream(self._unique(name), codes, lanes, shown.features // lanes, shown.per_step)
 
     def _design(
@@ -281,7 +283,8 @@ class _Wiring:
         if name in self.asked:
             folding = Folding.from_dict(self.asked[name], f"--folding, {name}")
         assert isinstance(folding, Folding)
-        options, module = replace(self.options, outputs=tuple(outputs)), self._module(name)
+        options = replace(self.options, outputs=tuple(outputs), as_computed=stage.name in self.backward)
+        module = self._module(name)
         if backward is None:
             return design_cell(self.network, stage.cell, options, folding, module, packed=True)
         cell, directions = common_cell(stage.cell, backward), (stage.cell, backward)
@@ -430,6 +433,17 @@ class _Wiring:
         after = self._stream(f"{name}_y", stage.wire, lanes)
         self.nodes.append(ConcatNode(name, tuple(inputs), (after,)))
         self._offer(stage.wire, after, max(stored))
+
+    def _meet(self, stage: MeetStage) -> None:
+        """Both halves of a dense layer, added step by step."""
+        stored = self._stored[self._wire(stage.backward)]
+        sides = [self._take(source) for source in (stage.forward, stage.backward)]
+        lanes = math.gcd(*(side.lanes for side in sides))
+        inputs = (*(self._resize(side, lanes) for side in sides), self._take(stage.count))
+        name = self._node_name(stage)
+        after = self._stream(f"{name}_y", stage.wire, lanes)
+        self.nodes.append(MeetNode(name, inputs, (after,), self.options.max_length))
+        self._offer(stage.wire, after, stored)
 
     def check_asked(self) -> None:
         """Whether every folding that was asked for found its node."""

@@ -18,6 +18,7 @@ import pytest
 from directions_models import bidirectional
 from hardware import Record, assert_exact
 from recurrent_networks import dense, network, rnn, side_by_side
+from split_models import stepped
 from test_rtl import Run
 
 import hwgen
@@ -155,6 +156,18 @@ ROWS = (
         {"dsp": (0, -1), "lut": (0, -1)},
         {"max_length": 24},
         both_directions,
+        long=True,
+    ),
+    # One sequence has its result earlier; of short ones the next waits until the sums of this one have left.
+    # test_split_dense_rtl.py simulates more of these designs.
+    Row(
+        "split_dense",
+        {"split_dense": False},
+        {"split_dense": True},
+        (0, 1),
+        {"lut": (0, 1)},
+        {"max_length": 24, "folding": {"forward": LAYER, "backward": LAYER}},
+        stepped,
         long=True,
     ),
     Row("streaming", {"streaming": False}, {"streaming": True}, (0, 1), long=True),
