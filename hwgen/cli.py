@@ -390,15 +390,16 @@ def report(project: Path, opening: bool) -> None:
 
 @main.command(epilog="Example: hwgen synth project --flow ecp5")
 @click.argument("project", type=_PATH)
-@click.option("--flow", default="xc7", show_default=True, help="xc7 or xcup (resources), ecp5 (placed as well).")
-@click.option("--device", default="45k", show_default=True, help="ECP5 to place on: 25k, 45k or 85k.")
+@click.option("--flow", help="xc7 or xcup (resources), ecp5 (placed as well).  Default: ecp5 for such parts, else xc7.")
+@click.option("--device", help="ECP5 to place on: 25k, 45k or 85k.  Default: the project's target, or 45k.")
 @_json_option
-def synth(project: Path, flow: str, device: str, as_json: bool) -> None:
+def synth(project: Path, flow: str | None, device: str | None, as_json: bool) -> None:
     """Synthesise the RTL with Yosys, and with nextpnr for ECP5; writes synth.json."""
     from hwgen.console import print_synthesis
     from hwgen.synth import synthesise
 
     opened = hwgen.open_project(project)
+    flow = flow or opened.design.options.target.flows[0]
     with _err.status("synthesising") as status:
         result = synthesise(opened, flow, progress=status.update, device=device)
     if as_json:

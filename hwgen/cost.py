@@ -17,14 +17,16 @@ from typing import Any
 from hwgen.arrays import Value
 from hwgen.counting import Unit
 from hwgen.dataflow import Design
+from hwgen.fabric import FABRICS
 from hwgen.rtl_timing import Timeline, timeline
 from hwgen.schedule import Schedule
 from hwgen.structure import structure
 from hwgen.structure_network import network_structure
 
-FLOWS = ("xc7", "xcup")
+FLOWS = tuple(FABRICS)
 KINDS = ("lut", "ff", "dsp", "bram")
-COEFFICIENTS = Path(__file__).with_suffix(".json")
+# Those of UltraScale(+) are those of 7 series.
+COEFFICIENTS = {flow: Path(__file__).with_name("cost_ecp5.json" if flow == "ecp5" else "cost.json") for flow in FLOWS}
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,12 @@ class Cost:
         return {"units": self.inside[name].to_dict()["units"]} if name in self.inside else {}
 
 
-def predict(design: Design, flow: str = "xc7", times: Timeline | None = None) -> Cost:
-    """The resources of a design, for a flow of ``FLOWS``; ``times`` are those of a layer, if they are known."""
+def predict(design: Design, flow: str | None = None, times: Timeline | None = None) -> Cost:
+    """The resources of a design, for a flow of ``FLOWS``, by default that of its target.
+
+    ``times`` are those of a layer, if they are known.
+    """
+    flow = flow or design.options.target.flow
     if isinstance(design, Schedule):
         return _of(structure(times or timeline(design), flow))
     nodes = {name: _of(units) for name, units in network_structure(design, flow).items()}
@@ -83,15 +89,15 @@ def total(parts: Iterable[Resources]) -> Resources:
 
 
 @functools.cache
-def coefficients() -> dict[str, dict[str, float]]:
+def coefficients(flow: str = "xc7") -> dict[str, dict[str, float]]:
     """LUTs and flip-flops of each structure, as benchmarks/synthesis/fit.py found them."""
-    data: dict[str, dict[str, float]] = json.loads(COEFFICIENTS.read_text())
+    data: dict[str, dict[str, float]] = json.loads(COEFFICIENTS[flow].read_text())
     return {kind: data[kind] for kind in ("lut", "ff")}
 
 
 def priced(unit: Unit) -> Resources:
     """Resources of what was counted."""
-    prices = coefficients()
+    prices = coefficients(unit.flow)
     lut = sum(prices["lut"][what] * number for what, number in unit.lut.items())
     ff = sum(prices["ff"][what] * number for what, number in unit.ff.items())
     return Resources(lut, ff, unit.dsp, unit.halves / 2)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwgen import mapping
 from hwgen.arrays import Value, choose, counter_bits
+from hwgen.fabric import FABRICS
 from hwgen.mapping import Memory, varying_columns
 from hwgen.quantizer import IntArray
 
@@ -68,11 +67,27 @@ EXPECTED: dict[str, dict[str, float]] = {
         "word": 1.0,  # bits kept between nodes
     },
 }
-# Operands of the multipliers of a DSP, signed, without those of DSPs that take a part of a wider operand.
-_MULTIPLIERS = {"xc7": (25, 18), "xcup": (27, 18)}
-_PART_BITS = 17
-# Delays of so many stages become shift registers in LUTs, of 32 stages each.
-_SHIFT_REGISTER = 3
+# The same by flow.  A LUT of four inputs adds two bits and nothing else: what chooses or masks them is another one.
+EXPECTED_OF = {
+    "xc7": EXPECTED,
+    "ecp5": {
+        "lut": EXPECTED["lut"]
+        | {
+            "accumulator": 2.0,
+            "carry save": 1.0,  # bits of adders whose sums are added up at once
+            "collision": 1.0,  # bits of block RAM that is written and read alike, and of its address
+            "compare": 1.5,
+            "constant adder": 1.25,  # of three products, in designs that the fit does not see
+            "counter": 2.0,
+            "multiplier": 2.4,
+            "partial product": 0.7,  # bits of sums of what several multipliers give of one product
+            "ram choice": 1.0,  # bits of choices between memories of 16 words that are one
+            "rom": 1.3,
+            "table": 1.3,
+        },
+        "ff": EXPECTED["ff"] | {"absorbed": 1.0, "collision": 1.0},
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,8 @@ class Unit:
     halves: Value
     lut: Mapping[str, Value]
     ff: Mapping[str, Value]
+    # Whose prices these have.
+    flow: str = "xc7"
 
 
 class Count:
@@ -94,6 +111,7 @@ class Count:
 
     def __init__(self, name: str, flow: str) -> None:
         self.name, self.flow = name, flow
+        self.fabric = FABRICS[flow]
         self.dsp: Value = 0
         self.halves: Value = 0
         self.products: set[object] = set()
@@ -102,11 +120,15 @@ class Count:
 
     def unit(self) -> Unit:
         """What was counted."""
-        return Unit(self.name, self.dsp, self.halves, dict(self.lut), dict(self.ff))
+        return Unit(self.name, self.dsp, self.halves, dict(self.lut), dict(self.ff), self.flow)
 
     def delay(self, bits: Value, stages: Value) -> None:
         """hwgen_delay: registers, or shift registers of LUTs."""
-        shifted = stages >= _SHIFT_REGISTER
+        least = self.fabric.shift_register
+        if not least:
+            self.ff["delay"] += bits * stages
+            return
+        shifted = stages >= least
         self.lut["shift register"] += choose(shifted, bits * -(-stages // 32), 0)
         self.ff["delay"] += choose(shifted, 0, bits * stages)
 
@@ -130,21 +152,47 @@ class Count:
         """hwgen_multiply in LUTs: by two bits in one adder, by more in one for each bit but the highest."""
         self.lut["digit" if right == 2 else "multiplier"] += times * (left + 1) * (right - 1)
 
+    def multiplied(self, left: int, right: int, stages: int) -> None:
+        """What stands behind a product of DSPs that have neither registers nor adders of their own."""
+        if not self.fabric.absorbs:
+            self.ff["product"] += (left + right) * stages
+            self.lut["partial product"] += (left + right) * (dsp_slices(left, right, self.flow) - 1)
+
     def ram(self, memory: Memory, banks: Value = 1) -> None:
         """Memories that are written, with a registered read."""
         words, bits, block = memory.words, memory.bits, memory.block
-        self.halves += choose(block, banks * mapping.block_ram_halves(words, bits, written=True), 0)
-        self.lut["ram"] += choose(block | (words <= 1), 0, banks * mapping.ram_luts(words, bits))
+        self.halves += choose(block, banks * self.fabric.block_ram_halves(words, bits, True), 0)
+        self.lut_ram(words, choose(block | (words <= 1), 0, bits), banks)
         self.ff["read"] += choose(block, 0, banks * bits * choose(words > 1, 1, 2))
+        if not self.fabric.reads_first:
+            # The word and its address are kept for a cycle, and what was read in that cycle is chosen.
+            address = counter_bits(words)
+            self.ff["collision"] += choose(block, banks * (2 * bits + address + 2), 0)
+            self.lut["collision"] += choose(block, banks * (bits + address), 0)
+
+    def lut_ram(self, words: Value, bits: Value, times: Value = 1) -> None:
+        """Memories of LUTs that are written."""
+        self.lut["ram"] += times * self.fabric.ram_luts(words, bits)
+        if self.fabric.small_luts:
+            self.lut["ram choice"] += choose(bits > 0, times * self.fabric.ram_choices(words, bits), 0)
+
+    def queue(self, words: Value, bits: Value) -> None:
+        """Memories that are read at once, and have no say about their place."""
+        block = self.fabric.queue_in_block(words, bits)
+        self.lut_ram(words, choose(block, 0, bits))
+        self.halves += choose(block, self.fabric.block_ram_halves(words, bits, True), 0)
+        if not self.fabric.reads_first:
+            self.ff["collision"] += choose(block, bits + 1, 0)
+            self.lut["collision"] += choose(block, bits + counter_bits(words), 0)
 
     def rom(
         self, memory: Memory, words: IntArray, bits: int, stages: int, absorbed: bool = False, what: str = "rom"
     ) -> None:
         """hwgen_rom with contents [words, lanes] of ``bits`` a lane; ``absorbed`` registers stand in DSPs."""
         words = np.ascontiguousarray(words, np.int64)
-        varying, different, luts = _columns(words.tobytes(), words.shape, bits)
+        varying, different, luts = _columns(words.tobytes(), words.shape, bits, self.fabric.lut_words)
         if memory.block:
-            self.halves += mapping.block_ram_halves(memory.words, varying, written=False)
+            self.halves += self.fabric.block_ram_halves(memory.words, varying, False)
         else:
             self.lut[what if memory.words <= 64 else f"deep {what}"] += luts
         kept = varying if memory.block else different
@@ -153,19 +201,15 @@ class Count:
 
 # The lanes of a design have the same tables many times over.
 @functools.lru_cache(maxsize=256)
-def _columns(data: bytes, shape: tuple[int, ...], bits: int) -> tuple[int, int, int]:
+def _columns(data: bytes, shape: tuple[int, ...], bits: int, lut_words: int) -> tuple[int, int, int]:
     """Of a memory: its bits that are not the same in all words, those that differ from each other, and their LUTs."""
     columns = varying_columns(np.frombuffer(data, np.int64).reshape(shape), bits)
-    return columns.shape[1], distinct_columns(columns).shape[1], rom_luts(columns)
+    return columns.shape[1], distinct_columns(columns).shape[1], rom_luts(columns, lut_words)
 
 
 def dsp_slices(left: int, right: int, flow: str = "xc7") -> int:
     """DSPs of a product of signed numbers of so many bits, once it is given to DSPs."""
-    wide, narrow = max(left, right), min(left, right)
-    if narrow < 2 or wide + narrow < mapping.DSP_PRODUCT_BITS:
-        return 0
-    limits = zip((wide, narrow), _MULTIPLIERS[flow], strict=True)
-    return math.prod(1 + max(0, -(-(bits - limit) // _PART_BITS)) for bits, limit in limits)
+    return FABRICS[flow].dsp_slices(left, right)
 
 
 def distinct_columns(columns: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -175,13 +219,13 @@ def distinct_columns(columns: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return columns[:, sorted(first.values())]
 
 
-def rom_luts(columns: NDArray[np.bool_]) -> int:
-    """LUTs of a read-only memory: one for each 64 words of a column, unless they are all the same.
+def rom_luts(columns: NDArray[np.bool_], lut_words: int = 64) -> int:
+    """LUTs of a read-only memory: one for each ``lut_words`` words of a column, unless they are all the same.
 
     An inverted column is the same one, and that of two words is the address.
     """
     if len(columns) <= 2:
         return 0
     columns = distinct_columns(columns ^ columns[0])
-    blocks = [columns[i : i + 64] for i in range(0, len(columns), 64)]
+    blocks = [columns[i : i + lut_words] for i in range(0, len(columns), lut_words)]
     return sum(int((block != block[0]).any(axis=0).sum()) for block in blocks)

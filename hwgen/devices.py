@@ -21,11 +21,28 @@ class Device:
 
     @property
     def flow(self) -> str:
-        """The Yosys flow whose resources are predicted: UltraScale parts have wider DSPs."""
-        return "xc7" if self.name.startswith("xc7") else "xcup"
+        """The Yosys flow whose resources are predicted, which says what family a part is of.
+
+        UltraScale parts have wider DSPs than 7 series.
+        """
+        return next(flow for prefix, flow in _FLOWS.items() if self.name.startswith(prefix))
+
+    @property
+    def flows(self) -> tuple[str, ...]:
+        """The flows that count what this part has: LUTs of as many inputs, the same block RAM."""
+        return _AMD if self.is_amd else (self.flow,)
+
+    @property
+    def is_amd(self) -> bool:
+        """Whether it is a part that Vitis and Vivado know."""
+        return self.flow in _AMD
 
 
-# AMD data sheets DS190 (Zynq-7000), DS180 (7 series), DS891 (Zynq UltraScale+), DS890 (UltraScale), DS962 (Alveo).
+# By the beginning of their names, the more special first.
+_FLOWS = {"xc7": "xc7", "xc": "xcup", "lfe5u": "ecp5"}
+_AMD = ("xc7", "xcup")
+# AMD data sheets DS190 (Zynq-7000), DS180 (7 series), DS891 (Zynq UltraScale+), DS890 (UltraScale), DS962 (Alveo);
+# Lattice FPGA-DS-02012 (ECP5), LUTs and flip-flops as nextpnr has them: block RAMs of 18 kbit are halves.
 DEVICES = {
     device.name: device
     for device in (
@@ -40,6 +57,9 @@ DEVICES = {
         Device("xczu7ev", "xczu7ev-ffvc1156-2-e", 230_400, 460_800, 1_728, 312),
         Device("xcku115", "xcku115-flva1517-2-e", 663_360, 1_326_720, 5_520, 2_160),
         Device("xcu250", "xcu250-figd2104-2L-e", 1_728_000, 3_456_000, 12_288, 2_688),
+        Device("lfe5u-25f", "lfe5u-25f-8bg256c", 24_288, 24_288, 28, 28),
+        Device("lfe5u-45f", "lfe5u-45f-8bg256c", 43_848, 43_848, 72, 54),
+        Device("lfe5u-85f", "lfe5u-85f-8bg381c", 83_640, 83_640, 156, 104),
     )
 }
 

@@ -39,8 +39,11 @@ _SHAPES = tuple(
 )
 # With two ports that read by themselves the widest shapes are those of half as many bits: they use both for a word.
 _TWO_PORTS = tuple((words, bits, halves) for words, bits, halves in _SHAPES if words > 512)
+# Where there are no whole blocks: those of halves alone.
+_HALVES, _HALVES_OF_TWO_PORTS = (tuple(s for s in shapes if s[2] == 1) for shapes in (_SHAPES, _TWO_PORTS))
 # What synthesis counts a half and a whole block as: two halves are a little dearer than one whole.
 _PRICES = {1: 129, 2: 257}
+_PRICES_OF_HALVES = {1: 128}
 
 
 def code_bits(codes: IntegerType) -> int:
@@ -99,21 +102,28 @@ def block_ram_halves(words: Value, bits: Value, written: bool) -> Value:
 
     What is written has enables for each 9 bits, so that banks share blocks by such bytes only.
     """
-    return _cheapest(_SHAPES, words, bits, written)
+    return _cheapest(_SHAPES, _PRICES, words, bits, written)
 
 
 def shared_rom_halves(words: Value, bits: Value) -> Value:
     """Halves of block RAM that a read-only memory with two ports takes."""
-    return _cheapest(_TWO_PORTS, words, bits, False)
+    return _cheapest(_TWO_PORTS, _PRICES, words, bits, False)
 
 
-def _cheapest(shapes: tuple[tuple[int, int, int], ...], words: Value, bits: Value, written: bool) -> Value:
+def plain_halves(words: Value, bits: Value, written: bool, ports: int = 1) -> Value:
+    """Blocks of 18 kbit that a memory takes where there are no others, with so many ports that read."""
+    return _cheapest(_HALVES if ports == 1 else _HALVES_OF_TWO_PORTS, _PRICES_OF_HALVES, words, bits, written)
+
+
+def _cheapest(
+    shapes: tuple[tuple[int, int, int], ...], prices: dict[int, int], words: Value, bits: Value, written: bool
+) -> Value:
     best, found = math.inf, 0
     for deep, wide, halves in shapes:
         banks, byte = -(-words // deep), min(9, wide) if written else 1
         count = -(-banks * -(-bits // byte) * byte // wide)
         # Choosing among banks costs half a LUT a bit.
-        price, taken = count * _PRICES[halves] + (banks - 1) * bits / 2, count * halves
+        price, taken = count * prices[halves] + (banks - 1) * bits / 2, count * halves
         better = (price < best) | ((price == best) & (taken < found))
         best, found = choose(better, price, best), choose(better, taken, found)
     return choose(bits > 0, found, 0)

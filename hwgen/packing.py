@@ -7,6 +7,7 @@ LUTs: weights are taken by digits of two bits.  With one they are multiplied one
 
 from __future__ import annotations
 
+from hwgen.devices import Device
 from hwgen.errors import ConfigError, printable
 from hwgen.integer import Interval
 from hwgen.quantizer import IntArray, IntegerType
@@ -18,14 +19,25 @@ AUTO = "auto"
 Asked = int | str
 
 
-def check_asked(asked: Asked, option: str = "--products-per-dsp") -> Asked:
-    """A number of rows as an option gives it; raises ConfigError for anything else."""
+def check_asked(asked: Asked, target: Device | None = None, option: str = "--products-per-dsp") -> Asked:
+    """A number of rows as an option gives it, for a ``target``; raises ConfigError for anything else."""
     if asked == AUTO:
         return asked
     text = str(asked)
     if isinstance(asked, bool) or not (text.isascii() and text.isdigit() and int(text) <= WIDE_BITS):
         raise ConfigError(f"{option} must be {AUTO} or a number from 0 to {WIDE_BITS}, not {printable(text)}")
+    if target is not None:
+        check_target(option, int(text), target)
     return int(text)
+
+
+def check_target(label: str, rows: int, target: Device) -> None:
+    """Raise ConfigError if no multiplier of a device has room for so many products."""
+    if rows > 1 and not target.is_amd:
+        raise ConfigError(
+            f"{label} must be 0 or 1 for {target.name}, not {rows}: its multipliers take 18 x 18 bits, too few for "
+            f"several products"
+        )
 
 
 def range_of(codes: IntegerType) -> Interval:
@@ -80,8 +92,10 @@ def check_packing(label: str, value: int, possible: tuple[int, ...]) -> None:
         )
 
 
-def choices(asked: Asked, possible: tuple[int, ...]) -> tuple[int, ...]:
-    """Of what is possible for a product, what an option leaves to choose from."""
+def choices(asked: Asked, possible: tuple[int, ...], target: Device) -> tuple[int, ...]:
+    """Of what is possible for a product, what an option and a target leave to choose from."""
+    if not target.is_amd:
+        possible = tuple(value for value in possible if value <= 1)
     if asked == AUTO:
         return tuple(dict.fromkeys((1, possible[0], possible[-1])))
     assert isinstance(asked, int)

@@ -23,6 +23,7 @@ from hwgen.interleaving import check_contexts
 from hwgen.layers import Wire
 from hwgen.lowering import lower
 from hwgen.network import Network, NetworkOutput
+from hwgen.packing import check_target
 from hwgen.progress import check_progress
 from hwgen.reconvergence import hold_paths
 from hwgen.schedule import DEFAULT_MAX_LENGTH, Options
@@ -76,6 +77,8 @@ def schedule(
         made,
         split_dense,
     )
+    for product in design.products:
+        check_target(f"folding: products_per_dsp of {product.name}", product.packing, design.options.target)
     design = choices.place(design, memory)
     if final:
         choices.check(design)

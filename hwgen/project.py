@@ -49,6 +49,12 @@ def build(design: Design, out: str | Path, backend: str = "hls") -> Project:
     if backend not in (*BACKENDS, "all"):
         raise ConfigError(f"--backend must be one of {', '.join(BACKENDS)}, all, not {printable(backend)}")
     backends = BACKENDS if backend == "all" else (backend,)
+    target = design.options.target
+    if "hls" in backends and not target.is_amd:
+        raise ConfigError(
+            f"--backend {backend} writes HLS C++ for AMD's compiler, which has no {target.name}; "
+            f"take --backend rtl, or a --target of AMD's"
+        )
     if "hls" in backends and design.options.share_engine:
         raise ConfigError(f"--share-engine {design.options.share_engine} is built by --backend rtl only, not {backend}")
     if "hls" in backends:

@@ -133,11 +133,15 @@ def _matvec(count: Count, product: FoldedProduct, codes: int, sum_bits: int, sta
         # A DSP adds its product to that of a neighbour, and registers the sum.
         absorbed = dsp and level == 1
         adders, rows = int((rows // 2).sum()), rows - rows // 2
-        count.lut["adder"] += 0 if absorbed else adders * (bits + level - 1)
-        if level * (tree + 1) // (levels + 1) > (level - 1) * (tree + 1) // (levels + 1):
+        registered = level * (tree + 1) // (levels + 1) > (level - 1) * (tree + 1) // (levels + 1)
+        count.lut["adder"] += 0 if absorbed and count.fabric.absorbs else adders * (bits + level - 1)
+        if not registered and not count.fabric.absorbs:
+            # It is added up with what follows: without carries up to the last adder, of which a bit takes two LUTs.
+            count.lut["carry save"] += adders * (bits + level - 1)
+        if registered:
             count.ff["absorbed" if absorbed else "adder"] += int(rows.sum()) * (bits + level)
     absorbed = dsp and simd == 1
-    count.lut["accumulator"] += 0 if absorbed else pe * sum_bits
+    count.lut["accumulator"] += 0 if absorbed and count.fabric.absorbs else pe * sum_bits
     count.ff["absorbed" if absorbed else "accumulator"] += pe * sum_bits
     count.flag(stages + tree + 1)
     count.delay(2, stages + tree)
@@ -251,7 +255,8 @@ def streamed_product(
         count.counter(product.sets * product.folds)
     operands = product.simd * codes
     if product.folds > 1:
-        count.lut["ram"] += mapping.ram_luts(product.column_tiles, operands) if product.column_tiles > 1 else 0
+        if product.column_tiles > 1:
+            count.queue(product.column_tiles, operands)
         count.lut["select"] += operands
         count.ff["read"] += operands if product.column_tiles == 1 else 0
     count.ff["absorbed" if dsp else "operand"] += operands * registers.weight
@@ -326,12 +331,12 @@ def _state(times: Timeline, flow: str) -> Unit:
     if design.contexts > 1:
         # hwgen_context_memory: the copies of all contexts on top of each other, a memory for each group.
         copies = 2 << design.context_bits
-        count.lut["ram"] += times.groups * mapping.ram_luts(copies, design.units * hidden_bits)
-        count.lut["state select"] += simd * hidden_bits * _select_luts(times.column_tiles)
+        count.lut_ram(copies, design.units * hidden_bits, times.groups)
+        count.lut["state select"] += simd * hidden_bits * count.fabric.select_luts(times.column_tiles)
         count.lut["state write"] += times.groups
     else:
         count.ff["state"] += 2 * whole
-        count.lut["state select"] += simd * hidden_bits * _select_luts(2 * times.column_tiles)
+        count.lut["state select"] += simd * hidden_bits * count.fabric.select_luts(2 * times.column_tiles)
         count.lut["state write"] += 2 * times.groups
     states = [(cell.initial_hidden, hidden_bits, simd, times.read)]
     if isinstance(times, LstmTimeline):
@@ -346,7 +351,7 @@ def _state(times: Timeline, flow: str) -> Unit:
         if initial is None:
             whole = cell.hidden_size * bits
             count.ff["state"] += 2 * whole
-            count.lut["state select"] += lanes * bits * _select_luts(2 * cell.hidden_size // lanes)
+            count.lut["state select"] += lanes * bits * count.fabric.select_luts(2 * cell.hidden_size // lanes)
             count.lut["state write"] += 2 * cell.hidden_size // design.units
             count.counter(cell.hidden_size // design.units)
             count.flag(6 + used)
@@ -361,28 +366,23 @@ def _new_rows(count: Count, times: GruTimeline) -> None:
     if times.groups > 1:
         for lane in range(design.units):
             columns = varying_columns(times.cell.new_hidden.bias[lane :: design.units, np.newaxis], bits)
-            count.lut["constants"] += rom_luts(columns)
+            count.lut["constants"] += rom_luts(columns, count.fabric.lut_words)
             count.ff["constants"] += columns.shape[1]
     if times.parts > 1:
         count.lut["select"] += design.hidden_product.pe * bits
         count.delay(index_bits(times.parts), times.total - 1)
 
 
-def _select_luts(words: int) -> float:
-    """LUTs that choose one bit of so many: as Yosys builds them, more than a tree of six-input LUTs needs."""
-    return 1 if words <= 4 else 0.625 * words - 1.5
-
-
 def _axis_output(count: Count, bits: Value, beats: Value, vectors: Value) -> None:
     """hwgen_axis_output: vectors of so many beats of ``bits`` bits."""
     words = beats * vectors
-    count.lut["ram"] += mapping.ram_luts(words, bits + 1)
+    count.queue(words, bits + 1)
     count.counter(words, words, words + 1, vectors + 1, beats)
 
 
 def fifo(count: Count, bits: Value, depth: Value) -> None:
     """hwgen_stream_fifo: a memory that is read at once."""
-    count.lut["ram"] += choose(depth > 1, mapping.ram_luts(depth, bits), 0)
+    count.queue(depth, choose(depth > 1, bits, 0))
     count.ff["word"] += choose(depth > 1, 0, bits)
     count.counter(depth, depth, depth + 1)
 

@@ -60,7 +60,7 @@ def _units(node: Node, flow: str, outside: Order) -> list[Unit]:
 def shared_structure(pair: SharedWeights, registers: Registers, flow: str) -> Unit:
     """hwgen_shared_rom: a block RAM, and of each port the registers behind it, which DSPs take in."""
     count = Count(pair.name, flow)
-    count.halves += pair.halves
+    count.halves += count.fabric.shared_rom_halves(pair.memory.words, pair.varying)
     for node in (pair.first, pair.second):
         design = node.design
         codes, sums = mapping.code_bits(design.cell.input), mapping.sum_bits(design)
@@ -139,7 +139,7 @@ def fork(count: Count, outputs: int) -> None:
 
 def narrow(count: Count, bits: Value, factor: Value) -> None:
     """hwgen_stream_narrow: one of ``factor`` words of so many bits."""
-    count.lut["mux"] += bits * mapping.mux_luts(factor)
+    count.lut["mux"] += bits * count.fabric.mux_luts(factor)
     count.lut["glue"] += 3
     count.counter(factor)
 
@@ -173,7 +173,7 @@ def split(count: Count, beats: Value) -> None:
 
 def concat(count: Count, bits: Value, parts: int, beats: Value) -> None:
     """hwgen_stream_concat: one of several streams, of which the longest has so many beats."""
-    count.lut["mux"] += bits * mapping.mux_luts(parts)
+    count.lut["mux"] += bits * count.fabric.mux_luts(parts)
     count.lut["glue"] += 2 + 3 * parts
     count.counter(beats, parts)
 
@@ -204,7 +204,7 @@ def select(count: Count, bits: Value, beats: Value, index: int) -> None:
         count.counter(beats, index + 2)
         return
     depth = -index * beats
-    count.lut["ram"] += choose(depth > 1, mapping.ram_luts(depth, bits), 0)
+    count.lut_ram(depth, choose(depth > 1, bits, 0))
     count.ff["word"] += choose(depth > 1, 0, bits)
     count.counter(beats, depth)
     count.ff["flag"] += 1
@@ -214,7 +214,7 @@ def argmax(count: Count, bits: int, values: int, rank_bits: int) -> None:
     """hwgen_argmax: the greatest value so far with its rank, and its index."""
     index = int(np.ceil(np.log2(max(2, values))))
     count.lut["compare"] += bits + rank_bits
-    count.lut["constants"] += rank_bits * mapping.rom_luts(values, 1)
+    count.lut["constants"] += rank_bits * count.fabric.rom_luts(values, 1)
     count.lut["select"] += index
     count.lut["glue"] += 5
     count.counter(values)

@@ -55,6 +55,7 @@ def _step_multiply(count: Count, p: dict[str, int], instance: Instance, where: L
             continue
         if p["HighDsp" if index else "Dsp"]:
             slices += dsp_slices(value, width, count.flow)
+            count.multiplied(value, width, p["ProductStages"])
         elif constant is None:
             # Bits that no channel of the lane has set add nothing.
             used = int(np.bitwise_or.reduce(own)) >> (LIMB_BITS * index)
@@ -65,7 +66,7 @@ def _step_multiply(count: Count, p: dict[str, int], instance: Instance, where: L
             count.ff["product"] += (value + max(width - 1, 0)) * p["ProductStages"]
     count.dsp += slices
     rest = total - p["Shift"]
-    if not slices:
+    if not slices or not count.fabric.absorbs:
         count.lut["step adder"] += total
     count.ff["absorbed" if slices and not wide else "step"] += rest * p["SumStages"]
     _clamp(count, rest, p)
@@ -105,8 +106,11 @@ def _step_search(count: Count, p: dict[str, int], instance: Instance, where: Lan
         columns = distinct_columns(found).shape[1]
         # What is compared with a constant is a part of the carry chain.
         count.lut["compare"] += found.shape[1] + (bits - found.shape[1]) / 3
-        # The comparison takes up to four bits of address; more make the memory one of its own.
-        count.lut["threshold"] += mapping.rom_luts(words, columns) if words > 16 else 0
+        if count.fabric.small_luts:
+            count.lut["threshold"] += rom_luts(found, count.fabric.lut_words)
+        else:
+            # The comparison takes up to four bits of address; more make the memory one of its own.
+            count.lut["threshold"] += count.fabric.rom_luts(words, columns) if words > 16 else 0
         # Behind a register it is the threshold that is registered, not its address alone.
         count.ff["step"] += columns if registered else 0
         registered = level * parts // levels > (level - 1) * parts // levels
@@ -135,6 +139,7 @@ def _product(count: Count, p: dict[str, int], instance: Instance, where: Lanes, 
     count.lut["step adder"] += left * (p["LeftZero"] != 0) + right * (p["RightZero"] != 0)
     if p["Dsp"]:
         count.dsp += dsp_slices(left, right, count.flow)
+        count.multiplied(left, right, p["Stages"])
     else:
         count.multiplier(left, right)
         count.ff["product"] += p["ProductBits"] * p["Stages"]
@@ -144,7 +149,7 @@ def _constants(count: Count, p: dict[str, int], instance: Instance, where: Lanes
     if p["Depth"] > 1:
         assert instance.contents is not None
         columns = varying_columns(where.of_lane(instance.contents, lane)[:, np.newaxis], p["Width"])
-        count.lut["constants"] += rom_luts(columns)
+        count.lut["constants"] += rom_luts(columns, count.fabric.lut_words)
         columns = distinct_columns(columns).shape[1]
         # The register of a multiplier is one of its DSP.
         count.ff["absorbed" if instance.name.endswith("_multiplier") else "constants"] += columns

@@ -47,6 +47,7 @@ LAYERS = (
     ("registers",),
     ("rtl_timing",),
     ("mapping",),
+    ("fabric",),
     ("head_design",),
     ("dataflow",),
     ("sharing",),

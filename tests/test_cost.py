@@ -21,6 +21,7 @@ from benchmarks.synthesis.designs import Point
 from hwgen import arrays, console, cost, counting, mapping, structure
 from hwgen.dataflow import BufferNode, CellNode, Dataflow, Node
 from hwgen.explore.space import space
+from hwgen.fabric import FABRICS
 from hwgen.folding import Folding
 from hwgen.integer import IntegerCell
 from hwgen.integer_cells import IntegerGru, IntegerRnn
@@ -188,6 +189,15 @@ def test_a_network_says_what_it_is_predicted_to_take(tmp_path: Path) -> None:
         lambda words, bits: mapping.block_ram_halves(words, bits, written=True),
         lambda words, bits: mapping.block_ram_halves(words, bits, written=False),
         lambda words, bits: mapping.memory(words, bits, written=True).block,
+        lambda words, bits: FABRICS["ecp5"].block_ram_halves(words, bits, True),
+        lambda words, bits: FABRICS["ecp5"].ram_luts(words, bits),
+        lambda words, bits: FABRICS["ecp5"].ram_choices(words, bits),
+        lambda words, bits: FABRICS["ecp5"].mux_luts(words),
+        lambda words, bits: (
+            structure.between(structure.Junction(words * bits, 20, bits, bits, words, 2, ((bits, words),), 3), "ecp5")[
+                1
+            ].halves
+        ),
         lambda words, bits: arrays.counter_bits(words),
         lambda words, bits: arrays.greater(words, bits),
         lambda words, bits: arrays.common_divisor(words, bits),
@@ -210,8 +220,11 @@ def buffered(design: Dataflow) -> list[float]:
     return [node.depth / node.inputs[0].beats for node in design.nodes if isinstance(node, BufferNode)]
 
 
-@pytest.mark.parametrize("seed", [20, 36, 102, 103, 113, 117, 121, 172])
-def test_many_foldings_of_a_network_cost_what_each_of_them_does(seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "flow"),
+    [*((seed, "xc7") for seed in (20, 36, 102, 103, 113, 117, 121, 172)), (103, "ecp5"), (121, "ecp5")],
+)
+def test_many_foldings_of_a_network_cost_what_each_of_them_does(seed: int, flow: str) -> None:
     design, choose = networks.NetworkPoint(seed).schedule(), random.Random(seed)
     length = design.options.max_length if any(cell.reverse for cell in design.cells) else None
     options: dict[str, Any] = {"clock_mhz": design.options.clock_mhz, "max_length": length}
@@ -222,9 +235,9 @@ def test_many_foldings_of_a_network_cost_what_each_of_them_does(seed: int) -> No
         # Where paths meet, other foldings may need other buffers, which the space leaves as they are.
         if buffered(one) == buffered(design):
             foldings.append(folding)
-            expected.append(whole(cost.predict(one).whole))
+            expected.append(whole(cost.predict(one, flow).whole))
     assert len(foldings) >= 2
-    where = space(design)
+    where = space(design, flow)
     rows = tuple(np.array([table.foldings.index(one[table.name]) for one in foldings]) for table in where.tables)
     found = where.predict(rows).resources
     np.testing.assert_allclose(np.transpose(whole(found)), expected)

@@ -77,11 +77,15 @@ def points(where: Space, count: int, seed: int = 1) -> tuple[np.ndarray, ...]:
     return tuple(generator.integers(0, len(table), count) for table in where.tables)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_predictions_are_those_of_the_designs(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [*((name, "xc7z020") for name in NETWORKS), ("stack with a head", "lfe5u-25f"), ("reversed", "lfe5u-45f")],
+)
+def test_predictions_are_those_of_the_designs(name: str, target: str) -> None:
     model = NETWORKS[name]()
     options: dict[str, Any] = {"max_length": 32} if "directions" in name or name == "reversed" else {}
-    where = space(hwgen.schedule(model, **options))
+    options["target"] = target
+    where = space(hwgen.schedule(model, **options), device(target).flow)
     rows = points(where, 24)
     found = where.predict(rows, LENGTH)
     for place in range(24):

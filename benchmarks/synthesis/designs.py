@@ -39,10 +39,13 @@ ORDER_SEED = 1
 
 @dataclass(frozen=True)
 class Point:
-    """A design: model, folding (input PE and SIMD, hidden PE and SIMD; None for the default) and options."""
+    """A design: model, folding (input PE and SIMD, hidden PE and SIMD; None for the default) and options.
+
+    A folding may say of both products how many share a DSP as well.
+    """
 
     model: str
-    folding: tuple[int, int, int, int] | None = None
+    folding: tuple[int, ...] | None = None
     clock: float = 100.0
     streaming: bool = False
     outputs: tuple[str, ...] | None = None
@@ -121,6 +124,12 @@ def points() -> list[Point]:
     # Mixed, so that a part of the sweep is a fair sample; the slow ones last.
     random.Random(ORDER_SEED).shuffle(found)
     return found + [Point("wide_state", None, clock) for clock in (50.0, 100.0, 200.0)]
+
+
+def digit_points() -> list[Point]:
+    """Products by digits of their weights, for flows that have no larger design to tell what these take."""
+    foldings = {"weights4": (8, 5, 4, 10, 0, 0), "narrow4_6_8": (4, 3, 8, 8, 0, 0), "default": (4, 5, 4, 5, 0, 0)}
+    return [Point(name, folding) for name, folding in foldings.items()]
 
 
 def held_out(names: list[str]) -> set[str]:

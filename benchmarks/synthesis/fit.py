@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The coefficients of hwgen/cost.py from measured.json, and the errors of its predictions.
 
-``python benchmarks/synthesis/fit.py`` writes hwgen/cost.json and shows the errors.  The fit sees two thirds of the
+``python benchmarks/synthesis/fit.py`` writes hwgen/cost.json and shows the errors; with ``--flow ecp5`` it does so for
+ECP5, from measured_ecp5.json, to cost_ecp5.json.  The fit sees two thirds of the
 designs; the errors of the others, which it does not see, are those that count.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping
@@ -23,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.synthesis.designs import Point, held_out
 from benchmarks.synthesis.networks import NetworkPoint
-from benchmarks.synthesis.sweep import LAYERS, NETWORKS
+from benchmarks.synthesis.sweep import FLOWS, LAYERS, NETWORKS, of_flow
 from hwgen import cost, counting, structure, structure_network
 from hwgen.rtl_timing import timeline
 from hwgen.synth import yosys
@@ -68,17 +70,18 @@ class Sample:
         return sum(unit.halves for unit in self.units) / 2
 
 
-def load() -> list[Sample]:
-    """Every measured design: layers alone, then networks."""
-    layers = json.loads(LAYERS.read_text())["designs"]
-    out = held_out([entry["name"] for entry in layers])
+def load(flow: str = "xc7") -> list[Sample]:
+    """Every design that was measured for a flow: layers alone, then networks."""
+    layers = json.loads(of_flow(LAYERS, flow).read_text())["designs"]
+    # One draw for all flows.
+    out = held_out([entry["name"] for entry in json.loads(LAYERS.read_text())["designs"]])
     found = []
     for entry in layers:
         times = timeline(Point.from_dict(entry["point"]).schedule())
-        found.append(_sample(entry, False, entry["name"] in out, structure.structure(times)))
-    for entry in json.loads(NETWORKS.read_text())["designs"]:
+        found.append(_sample(entry, False, entry["name"] in out, structure.structure(times, flow)))
+    for entry in json.loads(of_flow(NETWORKS, flow).read_text())["designs"]:
         point = NetworkPoint.from_dict(entry["point"])
-        nodes = structure_network.network_structure(point.schedule())
+        nodes = structure_network.network_structure(point.schedule(), flow)
         found.append(_sample(entry, True, point.held_out, [unit for units in nodes.values() for unit in units]))
     return found
 
@@ -87,10 +90,10 @@ def _sample(entry: Mapping[str, Any], network: bool, out: bool, units: Iterable[
     return Sample(entry["name"], network, out, tuple(units), yosys.count(entry["cells"]))
 
 
-def fit(samples: list[Sample], kind: str) -> dict[str, float]:
+def fit(samples: list[Sample], kind: str, flow: str = "xc7") -> dict[str, float]:
     """Coefficients of the least squares of relative errors, none of them negative."""
     fitted = [sample for sample in samples if not sample.held_out]
-    expected = {name: value for name, value in counting.EXPECTED[kind].items() if name not in KNOWN[kind]}
+    expected = {name: value for name, value in counting.EXPECTED_OF[flow][kind].items() if name not in KNOWN[kind]}
     names = list(expected)
     rows, targets = [], []
     for sample in fitted:
@@ -127,9 +130,12 @@ def errors(samples: list[Sample], kind: str, coefficients: Mapping[str, float], 
 
 def main() -> None:
     """Fit, write, show."""
-    samples = load()
-    coefficients = {kind: fit(samples, kind) for kind in FITTED}
-    cost.COEFFICIENTS.write_text(json.dumps(coefficients, indent=2) + "\n")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--flow", choices=FLOWS, default=FLOWS[0])
+    flow = parser.parse_args().flow
+    samples = load(flow)
+    coefficients = {kind: fit(samples, kind, flow) for kind in FITTED}
+    cost.COEFFICIENTS[flow].write_text(json.dumps(coefficients, indent=2) + "\n")
     show(samples, coefficients, Console(highlight=False, width=120))
 
 

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Predicted against measured LUTs and flip-flops, in docs/images/cost.svg: ``python benchmarks/synthesis/plot.py``."""
+"""Predicted against measured LUTs and flip-flops, in docs/images/cost.svg: ``python benchmarks/synthesis/plot.py``.
+
+With ``--flow ecp5`` those of ECP5, in cost_ecp5.svg.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -15,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.synthesis.designs import ROOT
 from benchmarks.synthesis.fit import FITTED, Sample, load
+from benchmarks.synthesis.sweep import FLOWS, of_flow
 from hwgen import cost
 
 PICTURE = ROOT / "docs" / "images" / "cost.svg"
@@ -26,20 +31,23 @@ STYLES = {False: ("fitted", "#2a78d6", "o"), True: ("held out", "#d95f02", "D")}
 
 def main() -> None:
     """Draw both panels."""
-    samples = load()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--flow", choices=FLOWS, default=FLOWS[0])
+    flow = parser.parse_args().flow
+    samples, picture = load(flow), of_flow(PICTURE, flow)
     # The same data gives the same bytes.
     matplotlib.rcParams["svg.hashsalt"] = "hwgen"
     figure = Figure(figsize=(9.6, 4.8), layout="constrained")
     panels = figure.subplots(1, 2)
     for kind, axes in zip(FITTED, panels, strict=True):
-        draw(axes, kind, samples)
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(PICTURE, metadata={"Date": None})
+        draw(axes, kind, samples, flow)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, metadata={"Date": None})
 
 
-def draw(axes: Axes, kind: str, samples: list[Sample]) -> None:
+def draw(axes: Axes, kind: str, samples: list[Sample], flow: str) -> None:
     """One panel: a point for each design, the diagonal, and the band around it."""
-    coefficients = cost.coefficients()[kind]
+    coefficients = cost.coefficients(flow)[kind]
     values = [sample.measured[kind] for sample in samples]
     ends = [min(values) * 0.8, max(values) * 1.25]
     axes.fill_between(

@@ -3,7 +3,7 @@
 
 ``python benchmarks/synthesis/sweep.py layers`` or ``networks`` synthesises what is missing or whose RTL has changed
 since, in a fixed order, one design after the other; it may be stopped and started again.  ``export`` writes models/
-anew (needs torch and Brevitas).
+anew (needs torch and Brevitas).  ``--flow ecp5`` synthesises for ECP5, into measured_ecp5.json and networks_ecp5.json.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.synthesis.designs import GENERATED, ROOT, Point, points
+from benchmarks.synthesis.designs import GENERATED, ROOT, Point, digit_points, points
 from benchmarks.synthesis.networks import NetworkPoint, network_points
 from hwgen import project
 from hwgen.backends import rtl
 from hwgen.dataflow import Design
 from hwgen.synth import yosys
 
+FLOWS = ("xc7", "ecp5")
 LAYERS = Path(__file__).with_name("measured.json")
 NETWORKS = Path(__file__).with_name("networks.json")
-FLOW = "xc7"
 # What synthesis does not see: checks and comments.
 _UNSEEN = re.compile(r"^`ifndef SYNTHESIS$.*?^`endif$|//[^\n]*", re.MULTILINE | re.DOTALL)
 
@@ -42,16 +42,27 @@ def main() -> None:
     """Export models, or synthesise."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("layers", "networks", "export"))
-    what = parser.parse_args().what
-    if what == "export":
+    parser.add_argument("--flow", choices=FLOWS, default=FLOWS[0])
+    arguments = parser.parse_args()
+    if arguments.what == "export":
         export()
-    elif what == "layers":
-        synthesise(points(), LAYERS)
+    elif arguments.what == "layers":
+        synthesise(layers(arguments.flow), arguments.flow, of_flow(LAYERS, arguments.flow))
     else:
-        synthesise(network_points(), NETWORKS)
+        synthesise(network_points(), arguments.flow, of_flow(NETWORKS, arguments.flow))
 
 
-def synthesise(designs: Sequence[Point | NetworkPoint], path: Path) -> None:
+def layers(flow: str) -> list[Point]:
+    """The layers that are synthesised for a flow."""
+    return points() if flow == "xc7" else points() + digit_points()
+
+
+def of_flow(path: Path, flow: str) -> Path:
+    """Where measurements of a flow are."""
+    return path if flow == "xc7" else path.with_stem(f"{path.stem}_{flow}")
+
+
+def synthesise(designs: Sequence[Point | NetworkPoint], flow: str, path: Path) -> None:
     """What is missing in a file, or has changed."""
     tool = yosys.version()
     data = json.loads(path.read_text()) if path.is_file() else {"designs": []}
@@ -64,17 +75,17 @@ def synthesise(designs: Sequence[Point | NetworkPoint], path: Path) -> None:
             design = point.schedule()
             digest = rtl_digest(design)
             if known.get(point.name, {}).get("rtl") != digest:
-                known[point.name] = measure(point, design, digest)
-            write(tool, [known[point.name] for point in designs if point.name in known], path)
+                known[point.name] = measure(point, design, flow, digest)
+            write(tool, flow, [known[point.name] for point in designs if point.name in known], path)
             progress.advance(task)
 
 
-def measure(point: Point | NetworkPoint, design: Design, digest: str) -> dict[str, Any]:
+def measure(point: Point | NetworkPoint, design: Design, flow: str, digest: str) -> dict[str, Any]:
     """One design through Yosys."""
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hwgen-sweep-") as folder:
         built = project.build(design, Path(folder) / "project", "rtl")
-        (cells,) = yosys.cells(built, FLOW, Path(folder)).values()
+        (cells,) = yosys.cells(built, flow, Path(folder)).values()
     cells = {kind: number for kind, number in sorted(cells.items()) if not kind.startswith("$")}
     seconds = round(time.monotonic() - begin, 1)
     return {"name": point.name, "point": point.to_dict(), "rtl": digest, "seconds": seconds, "cells": cells}
@@ -90,11 +101,11 @@ def rtl_digest(design: Design) -> str:
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def write(tool: str, entries: list[dict[str, Any]], path: Path) -> None:
+def write(tool: str, flow: str, entries: list[dict[str, Any]], path: Path) -> None:
     """What is measured so far, a line each."""
     lines = ",\n".join(json.dumps(entry) for entry in entries)
     partial = path.with_suffix(".tmp")
-    partial.write_text(f'{{"yosys": {json.dumps(tool)}, "flow": "{FLOW}", "designs": [\n{lines}\n]}}\n')
+    partial.write_text(f'{{"yosys": {json.dumps(tool)}, "flow": "{flow}", "designs": [\n{lines}\n]}}\n')
     os.replace(partial, path)
 
 

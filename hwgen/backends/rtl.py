@@ -60,7 +60,7 @@ def generate(design: Design, origin: str, registers: Registers | None = None) ->
     for template, path in (
         ("ports.hpp.jinja", "tb/ports.hpp"),
         ("Makefile.jinja", "Makefile"),
-        ("vivado_ooc.tcl.jinja", "vivado_ooc.tcl"),
+        *([("vivado_ooc.tcl.jinja", "vivado_ooc.tcl")] if design.options.target.is_amd else []),
     ):
         files[path] = templates.get_template(template).render(context)
     files["tb/harness.cpp"] = (resources.sim() / "rtl" / "harness.cpp").read_text("utf-8")

@@ -8,13 +8,13 @@ from typing import Any
 
 from hwgen import planning
 from hwgen.dataflow import CellNode, Dataflow, DenseNode, Design
-from hwgen.devices import device
+from hwgen.devices import Device, device
 from hwgen.errors import ConfigError, listing
 from hwgen.explore.fit import Target, choose
 from hwgen.explore.space import space
 from hwgen.folding import PACKING, Folding, legal_packings
 from hwgen.network import Network
-from hwgen.packing import AUTO, Asked, check_asked, choices
+from hwgen.packing import Asked, check_asked, choices
 from hwgen.schedule import Schedule
 
 
@@ -46,7 +46,8 @@ def schedule(
     """
     wanted = {"--steps-per-second": steps_per_second, "--latency-us": latency_us, "--fit": fit}
     asked = [option for option, value in wanted.items() if value is not None]
-    shared = check_asked(products_per_dsp)
+    part = device(target)
+    shared = check_asked(products_per_dsp, part)
     base = planning.schedule(network, target, clock_mhz, folding, final=not asked, **options)
     if not asked:
         if shared != 1:
@@ -54,7 +55,6 @@ def schedule(
         return _checked(base)
     if folding is not None:
         raise ConfigError(f"--folding and {asked[0]} exclude each other: the target is what a folding follows from")
-    part = device(target)
     goal = Target.of(part, base.options.clock_mhz, steps_per_second, latency_us, length, fit or "smallest")
     chosen = choose(space(base, part.flow, shared), goal).folding
     return _checked(planning.schedule(network, target, clock_mhz, chosen, **options))
@@ -81,11 +81,11 @@ def packed(design: Design, asked: Asked) -> dict[str, Any]:
     """The folding of a design with up to so many products a DSP, where it does not say how many itself."""
     if isinstance(design, Dataflow):
         return {
-            node.name: _packed(node.folding, _legal(node), asked)
+            node.name: _packed(node.folding, _legal(node), asked, design.options.target)
             for node in design.nodes
             if isinstance(node, CellNode | DenseNode)
         }
-    return _packed(design.folding.to_dict(), _legal(design), asked)
+    return _packed(design.folding.to_dict(), _legal(design), asked, design.options.target)
 
 
 def _legal(node: CellNode | DenseNode | Schedule) -> dict[str, tuple[int, ...]]:
@@ -96,11 +96,14 @@ def _legal(node: CellNode | DenseNode | Schedule) -> dict[str, tuple[int, ...]]:
     return {name: legal_packings(design.cell, design.folding, name) for name in ("input", "hidden")}
 
 
-def _packed(folding: Mapping[str, Any], legal: Mapping[str, tuple[int, ...]], asked: Asked) -> dict[str, Any]:
+def _packed(
+    folding: Mapping[str, Any], legal: Mapping[str, tuple[int, ...]], asked: Asked, target: Device
+) -> dict[str, Any]:
     found = dict(folding)
     for name, possible in legal.items():
         own = dict(folding[name]) if name else found
-        own.setdefault(PACKING, possible[-1] if asked == AUTO else choices(asked, possible)[0])
+        # All that are worth a try end with the most.
+        own.setdefault(PACKING, max(choices(asked, possible, target)))
         if name:
             found[name] = own
     return found

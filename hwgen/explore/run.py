@@ -115,7 +115,8 @@ def explore(
     of the networks with ``least_accuracy`` if that is given.  ``accuracy`` of each network is one more objective, or
     without it ``sqnr_db``.  Raises ConfigError for options that make no sense, or a target that nothing meets.
     """
-    part, shared = device(target), check_asked(products_per_dsp)
+    part = device(target)
+    shared = check_asked(products_per_dsp, part)
     goal = Target.of(part, float(clock_mhz), steps_per_second, latency_us, length, fit or "smallest")
     good = _good_enough(networks, accuracy or {}, least_accuracy)
     wanted = any(value is not None for value in (steps_per_second, latency_us, fit, least_accuracy))

@@ -141,7 +141,7 @@ def space(base: Design, flow: str = "xc7", asked: Asked = 1) -> Space:
     if isinstance(base, Schedule):
         return Space(base, (cell_table("layer", base, flow, asked=asked),), flow)
     nodes = [node for node in base.nodes if isinstance(node, CellNode | DenseNode)]
-    return Space(base, tuple(node_table(node, flow, asked) for node in nodes), flow)
+    return Space(base, tuple(node_table(node, flow, base.options.target, asked) for node in nodes), flow)
 
 
 _ONE = np.ones(1, np.int64)

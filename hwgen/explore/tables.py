@@ -19,6 +19,7 @@ from hwgen.choices import possible
 from hwgen.cost import Resources, priced, total
 from hwgen.counting import Unit
 from hwgen.dataflow import CellNode, DenseNode
+from hwgen.devices import Device
 from hwgen.errors import ConfigError
 from hwgen.folding import Folding, divisors, legal_hidden_pe, legal_packings, product_folding
 from hwgen.interleaving import interval
@@ -92,7 +93,11 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
     ]
 
     def packings(inputs: Fold, hidden: Fold, which: str) -> tuple[int, ...]:
-        return choices(asked, legal_packings(cell, folding_of(inputs, hidden), which)) if asked != 1 else (1,)
+        return (
+            choices(asked, legal_packings(cell, folding_of(inputs, hidden), which), options.target)
+            if asked != 1
+            else (1,)
+        )
 
     first_side = [(*fold, n) for fold in sides[0] for n in packings((*fold, 1), (1, 1, 1), "input")]
     second_side = [(*fold, n) for fold in sides[1] for n in packings((1, 1, 1), (*fold, 1), "hidden")]
@@ -179,14 +184,15 @@ def folding_of(inputs: Fold, hidden: Fold) -> Folding:
     return Folding(*inputs[:2], *hidden[:2], inputs[2], hidden[2])
 
 
-def dense_table(node: DenseNode, flow: str, asked: Asked = 1) -> Table:
+def dense_table(node: DenseNode, flow: str, target: Device, asked: Asked = 1) -> Table:
     """Those of a dense layer."""
     design = node.design
     rows, columns = design.stage.weights.shape
     pairs = [(pe, simd) for pe in divisors(rows) for simd in divisors(columns)]
 
     def packings(pe: int, simd: int) -> tuple[int, ...]:
-        return choices(asked, replace(design, pe=pe, simd=simd, packing=1).legal_packings) if asked != 1 else (1,)
+        legal = replace(design, pe=pe, simd=simd, packing=1).legal_packings
+        return choices(asked, legal, target) if asked != 1 else (1,)
 
     folds = [(*pair, n) for pair in pairs for n in packings(*pair)]
 
@@ -215,11 +221,11 @@ def dense_table(node: DenseNode, flow: str, asked: Asked = 1) -> Table:
     )
 
 
-def node_table(node: CellNode | DenseNode, flow: str, asked: Asked = 1) -> Table:
-    """The table of a node of a network."""
+def node_table(node: CellNode | DenseNode, flow: str, target: Device, asked: Asked = 1) -> Table:
+    """The table of a node of a network for a ``target``."""
     if isinstance(node, CellNode):
         return cell_table(node.name, node.design, flow, asked=asked)
-    return dense_table(node, flow, asked)
+    return dense_table(node, flow, target, asked)
 
 
 def sharing_changes(first: CellNode, second: CellNode, pe: int, simd: int, flow: str) -> Resources:

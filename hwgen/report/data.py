@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 import hwgen
-from hwgen.cost import FLOWS
 from hwgen.dataflow import Dataflow, Design, certificate
 from hwgen.inspection import describe_layer
 from hwgen.integer import IntegerCell
@@ -120,8 +119,8 @@ def _resources(design: Design, facts: Data, synthesis: Data | None) -> Data:
     target = design.options.target
     limits = {"lut": target.lut, "ff": target.ff, "dsp": target.dsp, "bram": target.bram36}
     predicted = facts.get("rtl", {}).get("predicted_resources")
-    found = {flow: result["measured"] for flow, result in (synthesis or {}).items() if flow in FLOWS}
-    measured = next(({"flow": flow} | found[flow] for flow in FLOWS if flow in found), None)
+    found = {flow: result["measured"] for flow, result in (synthesis or {}).items()}
+    measured = next(({"flow": flow} | found[flow] for flow in target.flows if flow in found), None)
     known = predicted or measured
     usage = [
         {"kind": kind, "used": known[kind], "limit": limit, "share": round(known[kind] / limit, 4)}

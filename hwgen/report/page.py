@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hwgen.devices import device
 from hwgen.report import charts, drawing, tables
 from hwgen.report.shell import Card, environment, grouped, percent
 
@@ -69,6 +70,8 @@ def _facts(project: Data) -> list[tuple[str, str]]:
         ("backends", ", ".join({"hls": "HLS C++", "rtl": "SystemVerilog"}[name] for name in project["backends"])),
         ("outputs", ", ".join(project["outputs"])),
     ]
+    if not device(target["part"]).is_amd:
+        facts.append(("block RAM", "of 36 kbit, blocks of 18 kbit as halves"))
     if project["streaming"]:
         facts.append(("state", "kept across sequences"))
     if project["max_length"] is not None:

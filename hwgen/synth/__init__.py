@@ -18,7 +18,7 @@ from hwgen.project import Project, write_report
 from hwgen.sharing import shared_weights
 from hwgen.synth import nextpnr, yosys
 
-FLOWS = ("xc7", "xcup", "ecp5")
+FLOWS = cost.FLOWS
 Progress = Callable[[str], None]
 
 
@@ -26,14 +26,15 @@ def synthesise(
     project: Project,
     flow: str,
     progress: Progress = lambda message: None,
-    device: str = nextpnr.DEFAULT_DEVICE,
+    device: str | None = None,
     units: bool = True,
 ) -> dict[str, Any]:
     """Synthesise the RTL of a project and return what is written to synth.json under the name of the flow.
 
-    xc7 and xcup count LUTs, flip-flops, DSP slices and 36 kbit block RAMs as Yosys maps them, for the whole, by unit
-    and, of a network, by node, and say what was predicted; ecp5 also places and routes on ``device`` and gives the
-    highest clock in MHz with the critical path.  Without ``units`` only the whole is counted, in half the time.
+    Each flow counts LUTs, flip-flops, DSP slices and 36 kbit block RAMs as Yosys maps them, for the whole, by unit
+    and, of a network, by node, and says what was predicted; ecp5 also places and routes on ``device``, by default that
+    of the project, and gives the highest clock in MHz with the critical path.  Without ``units`` only the whole is
+    counted, in half the time.
     """
     if flow not in FLOWS:
         raise ConfigError(f"--flow must be one of {', '.join(FLOWS)}, not {printable(flow)}")
@@ -43,9 +44,8 @@ def synthesise(
         progress(f"Yosys for {flow}, flattened")
         measured = yosys.resources(project, flow, Path(folder))
         result: dict[str, Any] = {"measured": measured}
-        predicted = cost.predict(project.design, flow) if flow in cost.FLOWS else None
-        if predicted is not None:
-            result |= _beside(predicted.whole.to_dict(), measured)
+        predicted = cost.predict(project.design, flow)
+        result |= _beside(predicted.whole.to_dict(), measured)
         result["units"] = {}
         if units:
             progress(f"Yosys for {flow}, unit by unit")
@@ -54,8 +54,9 @@ def synthesise(
             if isinstance(project.design, Dataflow):
                 result["nodes"] = _nodes(project.design, yosys.instance_resources(modules, top), predicted)
         if flow == "ecp5":
-            progress(f"placing and routing on {device}")
-            result |= nextpnr.place(project, device, Path(folder))
+            placed = device or nextpnr.device_of(project.design.options.target)
+            progress(f"placing and routing on {placed}")
+            result |= nextpnr.place(project, placed, Path(folder))
     path = project.path / "synth.json"
     found = json.loads(path.read_text()) if path.is_file() else {}
     path.write_text(json.dumps(found | {flow: result}, indent=2) + "\n")
@@ -64,7 +65,7 @@ def synthesise(
 
 
 def _nodes(
-    design: Dataflow, measured: Mapping[str, Mapping[str, float]], predicted: cost.Cost | None
+    design: Dataflow, measured: Mapping[str, Mapping[str, float]], predicted: cost.Cost
 ) -> dict[str, dict[str, Any]]:
     """What stands in the top level: layers by name, and what is between them by the name of its module."""
     modules: dict[str, list[str]] = {}
@@ -76,8 +77,7 @@ def _nodes(
     for module, names in modules.items():
         own = dict(measured.get(module, dict.fromkeys(cost.KINDS, 0.0)))
         entry: dict[str, Any] = {"nodes": names, "measured": own}
-        if predicted is not None:
-            entry |= _beside(cost.total(predicted.units[name] for name in names).to_dict(), own)
+        entry |= _beside(cost.total(predicted.units[name] for name in names).to_dict(), own)
         found[names[0] if module.startswith(top_name(design)) else module] = entry
     return found
 

@@ -11,14 +11,22 @@ from typing import Any
 
 from hwgen import toolchain
 from hwgen.backends.naming import top_name
+from hwgen.devices import Device
 from hwgen.errors import ConfigError, ToolError, printable
 from hwgen.project import Project
 from hwgen.synth.yosys import read_commands, run_script
 
 DEVICES = ("25k", "45k", "85k")
 DEFAULT_DEVICE = "45k"
+# Parts that hwgen has limits of.
+_PARTS = {"lfe5u-25f": "25k", "lfe5u-45f": "45k", "lfe5u-85f": "85k"}
 _SPEED = 8
 _SEED = 1
+
+
+def device_of(target: Device) -> str:
+    """The device that a part is, or the default where it is no ECP5."""
+    return _PARTS.get(target.name, DEFAULT_DEVICE)
 
 
 def place(project: Project, device: str, folder: Path) -> dict[str, Any]:

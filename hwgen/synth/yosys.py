@@ -45,17 +45,17 @@ _UNITS = (
     *("hwgen_step_select", "hwgen_argmax", "hwgen_shared_rom"),
     *("hwgen_sequence_turns", "hwgen_stream_split", "hwgen_stream_keep", "hwgen_sequence_meet"),
 )
-# LUTs that a cell takes: on 7 series and UltraScale(+) memories of LUTs count as many as they occupy.
+# LUTs that a cell takes: memories of LUTs count as many as they occupy, those of ECP5 with two that write them.
 _LUTS = {
     **{f"LUT{n}": 1 for n in range(1, 7)},
     **{"RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4},
     **{"RAM256X1D": 8, "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4, "RAM512X1S": 8},
-    **{"SRL16E": 1, "SRLC32E": 1, "TRELLIS_DPR16X4": 4, "CCU2C": 2},
+    **{"SRL16E": 1, "SRLC32E": 1, "TRELLIS_DPR16X4": 6, "CCU2C": 2},
 }
 _FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "TRELLIS_FF")
 _DSPS = {"DSP48E1": 1, "DSP48E2": 1, "MULT18X18D": 1}
-# In blocks of 36 kbit on Xilinx parts, of 18 kbit on ECP5.
-_BLOCK_RAMS = {"RAMB36E1": 1.0, "RAMB36E2": 1.0, "RAMB18E1": 0.5, "RAMB18E2": 0.5, "DP16KD": 1.0}
+# In blocks of 36 kbit: those of ECP5 have half of that.
+_BLOCK_RAMS = {"RAMB36E1": 1.0, "RAMB36E2": 1.0, "RAMB18E1": 0.5, "RAMB18E2": 0.5, "DP16KD": 0.5}
 
 
 def run_script(commands: list[str], cwd: Path, what: str) -> str:
