@@ -49,8 +49,6 @@ def build(design: Design, out: str | Path, backend: str = "hls") -> Project:
     if backend not in (*BACKENDS, "all"):
         raise ConfigError(f"--backend must be one of {', '.join(BACKENDS)}, all, not {printable(backend)}")
     backends = BACKENDS if backend == "all" else (backend,)
-    if "hls" in backends and design.options.share_engine:
-        raise ConfigError(f"--share-engine {design.options.share_engine} is built by --backend rtl only, not {backend}")
     if "hls" in backends:
         check_storage(design)
     out = Path(out)

@@ -21,6 +21,34 @@ MAX_LENGTH = 21
 # Hidden units of each file.
 SIZE = 20
 
+STATES = ("forward.last_hidden", "backward.last_hidden", "forward.last_cell", "backward.last_cell")
+# Files, folding, clock, outputs.
+Case = tuple[str, str, tuple[int, int, int, int], float, tuple[str, ...]]
+# Between them: constants by direction, and by unit of each direction, of all forms; gates in parts and side by side;
+# one tile; initial states that are given, or differ by direction.
+CASES: dict[str, Case] = {
+    "scales that differ": ("default", "wide_range", (3, 4, 1, 3), 50, ("both",)),
+    "powers of two, unrolled": ("floor_power_of_two", "power_of_two", (24, 4, 24, 6), 200, ("both",)),
+    "states given": ("states", "states", (4, 2, 2, 2), 100, ("both", *STATES)),
+    "states of each direction": ("constant_states", "constant_states", (6, 1, 9, 3), 100, ("both",)),
+    "last states": ("round_floor", "default", (8, 2, 4, 1), 100, ("forward.last_hidden", "backward.sequence")),
+}
+LONG: dict[str, Case] = {
+    "scales of channels": ("per_channel4_float_bias", "per_channel", (1, 1, 8, 2), 200, ("both", *STATES)),
+    "zero points": ("shifted", "shifted", (12, 2, 8, 6), 100, ("both",)),
+    "binary weights": ("binary", "binary", (2, 4, 4, 3), 100, ("both",)),
+    "two bits": ("two_bits", "two_bits", (24, 1, 24, 1), 50, ("both",)),
+    "wide states": ("wide_state", "wide_state", (4, 4, 2, 6), 200, ("backward.last_cell", "forward.sequence")),
+    "4 bits": ("narrow4", "narrow4", (3, 1, 1, 1), 100, ("both",)),
+    "shared gate quantizer beside others": ("shared_gate_acc_quant", "default", (8, 4, 12, 3), 100, ("both",)),
+    "coupled beside constant states": ("constant_states", "coupled", (18, 1, 18, 2), 50, ("both", *STATES)),
+}
+# Of some cases: where memories are, and how far the input product runs ahead.
+CHOICES: dict[str, dict[str, Any]] = {
+    "states of each direction": {"look_ahead": 1, "memory": {"forward.hidden_weights": "block"}},
+    "last states": {"look_ahead": 5},
+}
+
 
 def part(name: str, units: int, inputs: int, begin: int = 0) -> LstmLayer:
     """So many units of the layer of a file, from the unit ``begin`` on, and the first of its inputs."""

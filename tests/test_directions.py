@@ -171,15 +171,6 @@ def test_a_state_that_one_direction_alone_is_given_is_refused() -> None:
         engine(replace(model, layers=(one, state, both), inputs=inputs))
 
 
-def test_the_hls_backend_refuses(tmp_path: Path) -> None:
-    design = engine(bidirectional("default", "default"))
-    for backend in ("hls", "all"):
-        message = f"^--share-engine directions is built by --backend rtl only, not {backend}$"
-        with pytest.raises(ConfigError, match=message):
-            hwgen.build(design, tmp_path / "project", backend=backend)
-        assert not (tmp_path / "project").exists()
-
-
 def test_where_a_step_waits_for_its_state_the_other_direction_takes_no_time() -> None:
     model = bidirectional("default", "default", units=8, inputs=4)
     for folds in ((32, 4, 32, 8), (4, 1, 4, 2)):

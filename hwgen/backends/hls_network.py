@@ -22,11 +22,15 @@ from hwgen.dataflow import (
     Dataflow,
     DenseNode,
     ForkNode,
+    KeepNode,
     MapNode,
     NarrowNode,
     Node,
+    ReverseNode,
     SelectNode,
+    SplitNode,
     Stream,
+    TurnsNode,
     WidenNode,
 )
 from hwgen.schedule import signed
@@ -47,6 +51,10 @@ _FUNCTIONS: dict[type[Node], str] = {
     ConcatNode: "concat_parts",
     SelectNode: "select_step",
     ArgmaxNode: "find_greatest",
+    TurnsNode: "take_turns",
+    ReverseNode: "reverse_steps",
+    SplitNode: "split_directions",
+    KeepNode: "keep_direction",
 }
 
 
@@ -118,7 +126,9 @@ class _Top:
 def network_context(design: Dataflow, environment: jinja2.Environment) -> dict[str, object]:
     """What network.cpp.jinja prints."""
     top = _top(design)
-    headers = {"streams.hpp"} | ({"contexts.hpp"} if design.options.interleave > 1 else set())
+    headers = {"streams.hpp"}
+    if any(isinstance(node, CellNode) and node.design.contexts > 1 for node in design.nodes):
+        headers.add("contexts.hpp")
     for node in design.nodes:
         headers |= _headers(design, node)
     return {
@@ -175,6 +185,11 @@ def beat_type(stream: Stream, leaves: bool = False) -> str:
     return f"hwgen::beat<{ap_type(stream.codes.storage)}, {stream.lanes}>"
 
 
+def _turned_type(stream: Stream) -> str:
+    """The C++ type of the beats that leave an engine of both directions."""
+    return f"hwgen::context_beat<{ap_type(stream.codes.storage)}, {stream.lanes}, ap_uint<1> >"
+
+
 def _id_type(stream: Stream) -> str:
     """The C++ type of its contexts."""
     return f"ap_uint<{stream.id_bits}>"
@@ -228,7 +243,7 @@ def _node_context(design: Dataflow, node: Node) -> dict[str, Any]:
         "options": design.options,
         "node": node,
         "title": f"{node.name}: {_title(node)}",
-        "inputs": [beat_type(stream) for stream in node.inputs],
+        "inputs": [_turned_type(s) if isinstance(node, SplitNode | KeepNode) else beat_type(s) for s in node.inputs],
         "outputs": [beat_type(stream) for stream in node.outputs],
     }
     if isinstance(node, CellNode):
@@ -259,6 +274,7 @@ def _title(node: Node) -> str:
     if isinstance(node, CellNode):
         cell = node.design.cell
         order = ", from the last step to the first" if cell.reverse else ""
+        order = ", in both directions in turns" if node.design.directions else order
         kind = {"cell": "LSTM", "rnn": "RNN", "gru": "GRU"}[_kind(node)]
         return f"{kind} of {cell.hidden_size} units on {cell.input_size} inputs{order}"
     if isinstance(node, DenseNode):
@@ -274,6 +290,10 @@ def _title(node: Node) -> str:
         WidenNode: "several beats as one",
         ConcatNode: "vectors one behind the other",
         ArgmaxNode: "index of the greatest code",
+        TurnsNode: "time steps in both directions, in turns",
+        ReverseNode: "time steps from the last to the first",
+        SplitNode: "a stream for each direction",
+        KeepNode: "one of two directions",
     }.get(type(node), "")
 
 
@@ -314,8 +334,11 @@ def _top(design: Dataflow) -> _Top:
     top = _Top({port.name for port in (*design.inputs, *design.outputs)})
     # A buffer is the depth of the stream in front of it: what leaves it has no stream of its own.
     behind = {node.outputs[0].name: node for node in design.nodes if isinstance(node, BufferNode)}
+    turned = {node.inputs[0].name for node in design.nodes if isinstance(node, SplitNode | KeepNode)}
     for stream in design.streams:
-        if stream.name not in behind:
+        if stream.name in turned:
+            top.link(stream.name, _turned_type(stream))
+        elif stream.name not in behind:
             top.link(stream.name, beat_type(stream, all(stream is not edge.stream for edge in design.input_edges)))
 
     def place(stream: Stream) -> str:

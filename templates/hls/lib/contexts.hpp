@@ -32,6 +32,45 @@ struct context_state_beat {
   Id id;
 };
 
+/// The codes of a beat without its context.
+template <typename Beat, typename From>
+Beat without_context(const From& from) {
+#pragma HLS INLINE
+  Beat beat;
+  for (int lane = 0; lane < Beat::kLanes; ++lane) {
+#pragma HLS UNROLL
+    beat.lane[lane] = from.lane[lane];
+  }
+  beat.last = from.last;
+  return beat;
+}
+
+/// Vectors of two contexts, BEATS beats each, to a stream for each of them; one vector a turn.
+template <int BEATS, typename From, typename Beat>
+void stream_split(hls::stream<From>& both, hls::stream<Beat>& first, hls::stream<Beat>& second) {
+#pragma HLS INLINE
+  for (int i = 0; i < BEATS; ++i) {
+#pragma HLS PIPELINE II=1
+    const From beat = both.read();
+    if (beat.id == 0) {
+      first.write(without_context<Beat>(beat));
+    } else {
+      second.write(without_context<Beat>(beat));
+    }
+  }
+}
+
+/// Of the same vectors those of context ID.
+template <int BEATS, int ID, typename From, typename Beat>
+void stream_keep(hls::stream<From>& both, hls::stream<Beat>& kept) {
+#pragma HLS INLINE
+  for (int i = 0; i < BEATS; ++i) {
+#pragma HLS PIPELINE II=1
+    const From beat = both.read();
+    if (beat.id == ID) kept.write(without_context<Beat>(beat));
+  }
+}
+
 /// As axis_to_codes reads a time step; TID of its first beat goes to `contexts`, once for the whole step.
 template <int BEATS, typename Axis, typename Beat, typename Id>
 void axis_to_contexts(hls::stream<Axis>& axis, hls::stream<Beat>& codes, hls::stream<Id>& contexts) {
