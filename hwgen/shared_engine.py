@@ -51,6 +51,7 @@ def shared_engines(stages: Sequence[Stage], aliases: Mapping[str, str]) -> dict[
     if not found:
         raise ConfigError(
             f"--share-engine {DIRECTIONS} shares one engine between both directions of a layer; this model has no two "
-            "recurrent layers of one size, one of them reversed, that read the same values; leave the option out"
+            "recurrent layers of one kind and size, one of them reversed, that read the same values; leave the option "
+            "out"
         )
     return found

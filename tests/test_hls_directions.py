@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from directions_models import CASES, CHOICES, LONG, Case, bidirectional, engine, folding
+from directions_models import CASES, CHOICES, KINDS, LONG, LONG_KINDS, Case, bidirectional, engine, folding
 from test_networks import export
 
 import hwgen
@@ -44,6 +44,21 @@ def test_codes_and_constants_of_the_wrong_direction(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in ALL if name != "last states"])
 def test_codes_of_others(name: str, tmp_path: Path) -> None:
     check(build(ALL[name], tmp_path, **CHOICES.get(name, {})))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GRU, scales that differ",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in KINDS | LONG_KINDS
+            if name != "GRU, scales that differ"
+        ),
+    ],
+)
+def test_codes_of_rnns_and_grus(name: str, tmp_path: Path) -> None:
+    check(hwgen.build((KINDS | LONG_KINDS)[name].design(), tmp_path / "project", backend="hls"))
 
 
 @pytest.mark.long

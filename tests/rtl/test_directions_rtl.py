@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from directions_models import CASES, CHOICES, LONG, Case, bidirectional, engine, folding
+from directions_models import CASES, CHOICES, KINDS, LONG, LONG_KINDS, Case, bidirectional, engine, folding
 from hardware import Record, assert_exact
 from test_networks import export
 
@@ -40,6 +40,38 @@ def test_codes_and_cycles(name: str, tmp_path: Path, record_property: Record) ->
 @pytest.mark.parametrize("name", LONG)
 def test_codes_and_cycles_of_others(name: str, tmp_path: Path, record_property: Record) -> None:
     check(LONG[name], tmp_path, record_property)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RNN, channels beside none, states given",
+        "GRU, scales that differ",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("RNN, scales that differ", "GRU, states of each direction", *LONG_KINDS)
+        ),
+    ],
+)
+def test_codes_and_cycles_of_rnns_and_grus(name: str, tmp_path: Path, record_property: Record) -> None:
+    design = (KINDS | LONG_KINDS)[name].design()
+    assert_exact(design, tmp_path, SEQUENCES, record_property, "rtl", backend="rtl")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RNN, scales that differ",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("GRU, states of each direction", *LONG_KINDS)),
+    ],
+)
+def test_dsps_and_block_rams_of_rnns_and_grus(name: str, tmp_path: Path) -> None:
+    design = (KINDS | LONG_KINDS)[name].design()
+    found = yosys.resources(hwgen.build(design, tmp_path / "project", backend="rtl"), "xc7", tmp_path)
+    predicted = cost.predict(design).whole
+    assert (found["dsp"], found["bram"]) == (predicted.dsp, predicted.bram)
+    assert predicted.dsp > 0
+    assert predicted.bram > 0 or "memory" not in (KINDS | LONG_KINDS)[name].options
 
 
 # Two of them, one behind the other; a head; states that the graph is given.

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from directions_models import bidirectional
+from directions_models import bidirectional, of_one_kind
 from hardware import Record, assert_exact
-from recurrent_networks import dense, network, rnn, side_by_side
+from recurrent_networks import dense, gru, network, rnn, side_by_side
 from test_rtl import Run
 
 import hwgen
@@ -58,6 +58,12 @@ def backward() -> hwgen.Network:
 def both_directions() -> hwgen.Network:
     """An LSTM in both directions, 4 inputs and 6 units each."""
     return bidirectional("default", "default")
+
+
+@cache
+def both_directions_of_a_gru() -> hwgen.Network:
+    """A GRU in both directions, 6 inputs and 8 units each."""
+    return of_one_kind(gru, {}, {})
 
 
 def folded(*values: int) -> dict[str, Any]:
@@ -155,6 +161,16 @@ ROWS = (
         {"dsp": (0, -1), "lut": (0, -1)},
         {"max_length": 24},
         both_directions,
+        long=True,
+    ),
+    Row(
+        "share_engine GRU",
+        {"share_engine": None},
+        {"share_engine": "directions"},
+        (0, 1),
+        {"dsp": (0, -1)},
+        {"max_length": 24},
+        both_directions_of_a_gru,
         long=True,
     ),
     Row("streaming", {"streaming": False}, {"streaming": True}, (0, 1), long=True),
