@@ -273,19 +273,31 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
 @click.option("--outputs", metavar="LIST", help="As hwgen build takes them.")
 @click.option("--data", multiple=True, metavar="[NAME=]X.npy", help="Inputs for the accuracy of each model ...")
 @click.option("--labels", type=_PATH, metavar="Y.npy", help="... and the right answers: one more axis of the front.")
+@click.option("--least-accuracy", type=float, metavar="SHARE", help="Mark a point of a model that reaches this.")
+@click.option(
+    "--calibration",
+    multiple=True,
+    metavar="[NAME=]X.npy",
+    help="Inputs that float models are calibrated with, as hwgen calibrate does, to all widths of:",
+)
+@click.option("--bits", metavar="LIST", help="Bits of activations: 4,6,8 (default: 8).")
+@click.option("--weight-bits", metavar="LIST", help="Bits of weights that are floats (default: 8).")
+@click.option("--method", metavar="HOW", help="How scales are found: minmax (default), percentile or mse.")
 @click.option("--measure", type=int, metavar="N", help="Simulate and synthesise N points of the front, on Dask.")
 @click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster that measures (default: this machine).")
 @click.option("--workers", type=int, default=2, show_default=True, metavar="N", help="Processes here; 0: without Dask.")
 @_json_option
 def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: Any) -> None:
     """Predict every folding of one or several models: the Pareto front over cycles, latency, LUT, DSP and block RAM."""
-    from hwgen.explore import run
+    from hwgen.explore import run, widths
     from hwgen.explore.show import print_exploration
     from hwgen.storage import parse_look_ahead, parse_memories
 
     contexts, outputs = run.parse_interleave(options.pop("interleave")), options.pop("outputs")
     data, labels, count = options.pop("data"), options.pop("labels"), options.pop("measure")
     where = {name: options.pop(name) for name in ("scheduler", "workers")}
+    several = {name: options.pop(name) for name in ("bits", "weight_bits", "method")}
+    request = widths.Request.parse(options.pop("calibration"), **several)
     built = {
         "max_length": options.pop("max_length"),
         "share_engine": options.pop("share_engine"),
@@ -296,23 +308,27 @@ def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: An
     if (products := options.pop("constant_products")) != "multiply":
         built["constant_products"] = products
     with _err.status("reading the models") as status:
-        networks = run.load_all(models)
 
         def progress(text: str) -> None:
             status.update(escape(text))
 
+        calibrated = request.calibrate(models, output, progress) if request else None
+        if calibrated and labels is None:
+            calibrated.check_quality()
+        networks = run.load_all(tuple(calibrated.files.values()) if calibrated else models)
         found = run.explore(
             networks,
             clock_mhz=options.pop("clock"),
             interleave=contexts,
             accuracy=run.accuracies(networks, data, labels),
+            sqnr_db=calibrated.sqnr_db if calibrated else None,
             progress=progress,
             **options,
             **built,
         )
         measured = None
         if count is not None:
-            files = dict(zip(networks, models, strict=True))
+            files = calibrated.files if calibrated else dict(zip(networks, models, strict=True))
             measured = run.measure_front(found, files, output, count, progress=progress, **where, **built)
         written = run.write(found, output, measured)
     if as_json:

@@ -276,6 +276,16 @@ def test_command_writes_the_front(tmp_path: Path) -> None:
     again = CliRunner().invoke(main, [*arguments, "--json"])
     assert json.loads(again.stdout) == data
     assert {name: (tmp_path / "space" / name).read_bytes() for name in files} == files
+    # The folding of the marked point is there to be built, as long as a point is marked.
+    (chosen,) = (point for point in data["points"] if point["chosen"])
+    path = MODELS / "default.onnx" if chosen["model"] == "default" else EXAMPLE
+    built = ["build", str(path), "-o", str(tmp_path / "project"), "--folding", str(tmp_path / "space" / "folding.json")]
+    built += ["--interleave", str(chosen["interleave"]), "--backend", "rtl", "--json"]
+    project = CliRunner().invoke(main, built)
+    assert project.exit_code == 0, project.output
+    assert json.loads(project.stdout)["folding"] == chosen["folding"]
+    shown = CliRunner().invoke(main, arguments[: arguments.index("--fit")])
+    assert shown.exit_code == 0 and not (tmp_path / "space" / "folding.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import chromium
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.select import Select
 
 import hwgen
@@ -24,7 +22,6 @@ from hwgen.explore.page import embedded, lines, render
 HOSTILE = "</script><script>document.title='broken'</script><b>&amp;\u2028"
 LIMITS = {"lut": 53200, "ff": 106400, "dsp": 220, "bram": 140}
 CYCLES = {"y": {"first": 10, "last": 99}}
-_OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 
 
 def folding(pe: int) -> dict[str, Any]:
@@ -65,24 +62,8 @@ def meta(shown: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """Chromium with an empty profile, which says what it loads and what goes wrong."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if program is None or driver is None:
-        message = "pareto.html is tested in Chromium; install it: apt-get install chromium chromium-driver"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for option in (*_OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    found = webdriver.Chrome(options=options, service=Service(driver))
-    try:
+    with chromium(tmp_path_factory.mktemp("chromium")) as found:
         yield found
-    finally:
-        found.quit()
 
 
 def show(browser: webdriver.Chrome, path: Path, page: str, width: int = 1280, dark: bool = False) -> Path:

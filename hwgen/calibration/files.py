@@ -16,6 +16,12 @@ OLDEST_OPSET = 14
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
 
 
+def is_float(path: Path) -> bool:
+    """Whether a model has LSTM, GRU or RNN nodes, so that it can be calibrated; raises ModelError for no model."""
+    model, _ = read_model(path)
+    return any(node.op_type in FLOAT_RECURRENT for node in model.graph.node)
+
+
 def read_float_model(path: Path) -> tuple[onnx.ModelProto, Graph, bytes]:
     """A model with LSTM, GRU or RNN nodes, with its bytes; raises ModelError or UnsupportedError for anything else."""
     model, source = read_model(path)

@@ -36,12 +36,13 @@ AXES = (
     Axis("dsp", "DSP slices", "DSP"),
     Axis("bram", "Block RAM, 36 kbit", "BRAM"),
     Axis("accuracy", "Accuracy", "accuracy", "high"),
+    Axis("sqnr_db", "Signal to quantization noise, dB", "SQNR", "high"),
 )
 _RESOURCES = ("lut", "ff", "dsp", "bram")
 _FIRST = {"x": "lut", "y": "steps_per_second", "colour": "latency_us"}
 # Lines of a folding in the box beside a point.
 _LINES = 10
-_DECIMALS = {"latency_us": 2, "steps_per_second": 0}
+_DECIMALS = {"latency_us": 2, "steps_per_second": 0, "sqnr_db": 1}
 
 
 def render(points: Sequence[Data], meta: Data) -> str:
@@ -49,9 +50,9 @@ def render(points: Sequence[Data], meta: Data) -> str:
 
     A point has ``folding``, ``interleave``, ``model``, ``cycles`` a time step, ``latency_cycles``,
     ``steps_per_second``, ``lut``, ``ff``, ``dsp``, ``bram``, ``fits``, ``chosen``; ``measured``, what ``measure``
-    returned for it, or None; ``accuracy`` or None; and perhaps ``error``, in which LUTs and flip-flops are known.
-    ``meta`` has ``model``, ``target``, ``limits`` of its resources, ``clock_mhz``, how many ``points`` were predicted
-    in how many ``seconds`` (or None), and perhaps the ``correction`` of predictions by measured points.
+    returned for it, or None; ``accuracy`` and ``sqnr_db`` or None; and perhaps ``error``, in which LUTs and flip-flops
+    are known.  ``meta`` has ``model``, ``target``, ``limits`` of its resources, ``clock_mhz``, how many ``points`` were
+    predicted in how many ``seconds`` (or None), and perhaps the ``correction`` of predictions by measured points.
     """
     rows = [_point(number, point, meta) for number, point in enumerate(points)]
     axes = [axis for axis in AXES if any(row[axis.name] is not None for row in rows)]
@@ -62,6 +63,8 @@ def render(points: Sequence[Data], meta: Data) -> str:
     }
     chosen = next((row for row in rows if row["chosen"]), None)
     columns = _columns(rows, models)
+    # How good a model is says more about a point than its latency.
+    quality = [axis.name for axis in axes if axis.name in ("accuracy", "sqnr_db")]
     found, folder = environment(), resources.templates() / "report"
     # These are no templates: braces in them are their own.
     for name in ("pareto.css", "pareto.js"):
@@ -73,7 +76,7 @@ def render(points: Sequence[Data], meta: Data) -> str:
         correction=_correction(meta.get("correction")),
         options=[(axis.name, axis.label) for axis in axes],
         models=models if len(models) > 1 else [],
-        first=_FIRST,
+        first=_FIRST | ({"colour": quality[0]} if quality else {}),
         columns=columns,
         rows=[_cells(row, columns, meta) for row in rows],
         data=embedded(script),
@@ -145,7 +148,7 @@ def _point(number: int, point: Data, meta: Data) -> dict[str, Any]:
     }
     names = ("model", "interleave", "cycles", "latency_cycles", "steps_per_second", *_RESOURCES, "fits", "chosen")
     row |= {name: point[name] for name in names}
-    row["accuracy"] = point.get("accuracy")
+    row |= {name: point.get(name) for name in ("accuracy", "sqnr_db")}
     row["facts"] = list(_box_rows(row, margin))
     return row
 
@@ -168,6 +171,8 @@ def _box_rows(row: Data, margin: Data) -> Iterator[list[str]]:
         yield ["interleaved", f"{row['interleave']}", *blank]
     if row["accuracy"] is not None:
         yield ["accuracy", f"{row['accuracy']:.4g}", *blank]
+    if row["sqnr_db"] is not None:
+        yield ["SQNR", f"{row['sqnr_db']:.1f} dB", *blank]
     for kind in _RESOURCES:
         predicted = row[kind]
         if found:
@@ -211,7 +216,7 @@ def _cards(chosen: Data | None, rows: Sequence[Data], meta: Data) -> list[Card]:
     most = max(shares, key=lambda kind: shares[kind])
     used = f"{grouped(shown[most])} of {grouped(meta['limits'][most])}: the most of any resource"
     return [
-        Card(f"{shown['steps_per_second']:,.0f}", "steps/s", f"{what}, design {shown['number'] + 1}: {shown['short']}"),
+        Card(f"{shown['steps_per_second']:,.0f}", "steps/s", f"{what}, {shown['title']}: {shown['short']}"),
         Card(f"{shown['latency_us']:,.4g}", "µs", f"latency of a sequence, {shown['latency_cycles']:,} cycles"),
         Card(percent(shares[most]), f"of the {_short_name(most)}s", used),
         Card(grouped(len(fitting)), "points fit the device", f"of {len(rows):,} that are shown"),

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,10 @@ WHOLE = 2_000_000
 _CHUNK = 1 << 16
 # Points that a front of some nodes keeps before the next node joins.
 _KEPT = 500
-COLUMNS = ("model", "accuracy", "interleave", "cycles", "latency_cycles", "steps_per_second", *KINDS, "fits", "chosen")
+_PREDICTED = ("interleave", "cycles", "latency_cycles", "steps_per_second", *KINDS)
+COLUMNS = ("model", "accuracy", "sqnr_db", *_PREDICTED, "fits", "chosen")
+# What hwgen build --folding takes.
+FOLDING = "folding.json"
 Progress = Callable[[str], None]
 
 
@@ -60,13 +63,15 @@ class Point:
     bram: float
     fits: bool
     chosen: bool = False
-    # Share of right answers of its model, where data was given.
+    # Share of right answers of its model, and its signal-to-quantization-noise ratio, where there is data to tell.
     accuracy: float | None = None
+    sqnr_db: float | None = None
 
     @property
     def objectives(self) -> tuple[float, ...]:
         """What the front is about, the less the better."""
-        known = () if self.accuracy is None else (-self.accuracy,)
+        quality = self.sqnr_db if self.accuracy is None else self.accuracy
+        known = () if quality is None else (-quality,)
         return self.cycles, self.latency_cycles, round(self.lut), self.dsp, self.bram, *known
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,6 +102,8 @@ def explore(
     fit: str | None = None,
     products_per_dsp: Asked = 1,
     accuracy: Mapping[str, float] | None = None,
+    sqnr_db: Mapping[str, float] | None = None,
+    least_accuracy: float | None = None,
     progress: Progress = lambda message: None,
     **options: Any,
 ) -> Exploration:
@@ -104,13 +111,14 @@ def explore(
 
     ``networks`` go by the name that points have, ``interleave`` are numbers of sequences to try; latency is that of a
     sequence of ``length`` steps.  ``products_per_dsp`` is that of ``hwgen.schedule``: ``auto`` makes it an axis of each
-    product.  With a target (``hwgen.schedule`` says which) the point that the scheduler would take
-    is marked as chosen.  ``accuracy`` of each network is one more objective.  Raises ConfigError for options that make
-    no sense, or a target that nothing meets.
+    product.  With a target (``hwgen.schedule`` says which) the point that the scheduler would take is marked as chosen,
+    of the networks with ``least_accuracy`` if that is given.  ``accuracy`` of each network is one more objective, or
+    without it ``sqnr_db``.  Raises ConfigError for options that make no sense, or a target that nothing meets.
     """
     part, shared = device(target), check_asked(products_per_dsp)
     goal = Target.of(part, float(clock_mhz), steps_per_second, latency_us, length, fit or "smallest")
-    wanted = any(value is not None for value in (steps_per_second, latency_us, fit))
+    good = _good_enough(networks, accuracy or {}, least_accuracy)
+    wanted = any(value is not None for value in (steps_per_second, latency_us, fit, least_accuracy))
     begin = time.perf_counter()
     points, chosen, size, predicted = list[Point](), list[Point](), 0, 0
     refused: ConfigError | None = None
@@ -124,7 +132,7 @@ def explore(
             rows, kept, count = front_of(found, length)
             predicted += count
             points += _points(name, base, found, rows, kept, part)
-            if wanted:
+            if wanted and name in good:
                 try:
                     best = choose(found, goal)
                 except ConfigError as error:
@@ -134,12 +142,15 @@ def explore(
                     chosen += _points(name, base, found, picked, found.predict(picked, length), part)
     if wanted and not chosen and refused is not None:
         raise refused
-    if accuracy:
-        points = [replace(point, accuracy=accuracy[point.model]) for point in points]
-        chosen = [replace(point, accuracy=accuracy[point.model]) for point in chosen]
+    right, ratio = accuracy or {}, sqnr_db or {}
+
+    def known(point: Point) -> Point:
+        return replace(point, accuracy=right.get(point.model), sqnr_db=ratio.get(point.model))
+
+    points, chosen = [known(point) for point in points], [known(point) for point in chosen]
     front = [points[place] for place in pareto(np.array([point.objectives for point in points])).tolist()]
     if chosen:
-        best_of_all = min(chosen, key=lambda point: _share(point, part))
+        best_of_all = min(chosen, key=lambda point: _rank(point, part, goal))
         front = [point for point in front if point.to_dict() != best_of_all.to_dict()]
         front.append(replace(best_of_all, chosen=True))
     front.sort(key=lambda point: (*point.objectives, point.model))
@@ -151,13 +162,34 @@ def explore(
         "clock_mhz": float(clock_mhz),
         "length": length,
     }
+    if right or ratio:
+        meta["quality"] = {name: {"accuracy": right.get(name), "sqnr_db": ratio.get(name)} for name in networks}
     if options.get("share_engine"):
         meta["share_engine"] = options["share_engine"]
     return Exploration(tuple(front), size, predicted, time.perf_counter() - begin, meta)
 
 
-def _share(point: Point, part: Device) -> float:
-    return sum(getattr(point, kind) / has for kind, has in limits(part).items())
+def _good_enough(
+    networks: Mapping[str, Network], accuracy: Mapping[str, float], least: float | None
+) -> Collection[str]:
+    """Names of the networks with so many right answers; raises ConfigError if there are none."""
+    if least is None:
+        return networks
+    if not accuracy:
+        raise ConfigError("--least-accuracy needs --data and --labels: accuracy is the share of right answers")
+    good = [name for name in networks if accuracy[name] >= least]
+    if not good:
+        best = max(accuracy, key=accuracy.__getitem__)
+        raise ConfigError(f"--least-accuracy {least:g}: {printable(best)}, the best model, has {accuracy[best]:.4g}")
+    return good
+
+
+def _rank(point: Point, part: Device, goal: Target) -> tuple[float, float]:
+    """What the best of several models' points has least of: cycles where the fastest is wanted, shares of the part."""
+    cycles = 0
+    if goal.fastest:
+        cycles = point.cycles if goal.latency is None else point.latency_cycles
+    return cycles, sum(getattr(point, kind) / has for kind, has in limits(part).items())
 
 
 def _points(name: str, base: Design, where: Space, rows: Rows, found: Predicted, part: Device) -> Iterator[Point]:
@@ -309,7 +341,8 @@ def _design(point: Point, meta: Mapping[str, Any], options: Mapping[str, Any]) -
 
 def _page(found: Exploration, rows: list[dict[str, Any]], measured: Measured | None) -> str:
     models = list(found.meta["models"])
-    facts: dict[str, Any] = {"model": ", ".join(models), "points": found.predicted, "seconds": None}
+    title = ", ".join(models) if len(models) < 4 else f"{models[0]} and {len(models) - 1} other models"
+    facts: dict[str, Any] = {"model": title, "points": found.predicted, "seconds": None}
     if measured and len(measured.corrections) == 1:
         facts["correction"] = next(iter(measured.corrections.values())).to_dict()
     return render(rows, {**found.meta, **facts})
@@ -320,7 +353,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def write(found: Exploration, folder: Path, measured: Measured | None = None) -> dict[str, Path]:
-    """Write pareto.csv, explore.json and pareto.html to a folder; returns the files by name."""
+    """Write pareto.csv, explore.json, pareto.html and, of a chosen point, folding.json; returns the files by name."""
     results = measured.results if measured else {}
     margins = measured.margins if measured else {}
     rows = [
@@ -346,6 +379,12 @@ def write(found: Exploration, folder: Path, measured: Measured | None = None) ->
         "explore.json": json.dumps(data, indent=2) + "\n",
         "pareto.html": _page(found, rows, measured),
     }
+    chosen = next((point for point in found.front if point.chosen), None)
+    if chosen is None:
+        # That of an exploration before is not the choice of this one.
+        (folder / FOLDING).unlink(missing_ok=True)
+    else:
+        files[FOLDING] = json.dumps(dict(chosen.folding), indent=2) + "\n"
     for name, content in files.items():
         _write(folder / name, content.encode())
     return {name: folder / name for name in files}

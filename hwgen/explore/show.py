@@ -24,6 +24,7 @@ def print_exploration(found: Exploration, files: Mapping[str, Path], out: Consol
         f"{found.size:,} design points, {found.predicted:,} predicted in {found.seconds:.1f} s ({rate:,.0f} a second); "
         f"{len(found.front):,} on the Pareto front, {len(fitting):,} of them fit {found.meta['target']}"
     )
+    _print_quality(found, out)
     several = len(found.meta["models"]) > 1
     interleaved = any(point.interleave > 1 for point in found.front)
     columns = ["model"] * several + ["cycles", "steps/s", "latency", "LUT", "FF", "DSP", "BRAM"]
@@ -46,6 +47,25 @@ def print_exploration(found: Exploration, files: Mapping[str, Path], out: Consol
     if any(point.chosen for point in found.front):
         out.print("bold: what the target gets")
     out.print("files: " + ", ".join(escape(str(path)) for path in files.values()))
+
+
+def _print_quality(found: Exploration, out: Console) -> None:
+    """How good each model is, where that is known, and how many points of the front are its."""
+    known = found.meta.get("quality")
+    if not known:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("model", "accuracy", "SQNR", "points"):
+        table.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
+    for name, quality in known.items():
+        accuracy, ratio = quality["accuracy"], quality["sqnr_db"]
+        table.add_row(
+            escape(name),
+            "" if accuracy is None else f"{accuracy:.2%}",
+            "" if ratio is None else f"{ratio:.1f} dB",
+            f"{sum(point.model == name for point in found.front):,}",
+        )
+    out.print(table)
 
 
 def _few(points: list[Point]) -> list[Point]:
