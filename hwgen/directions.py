@@ -23,12 +23,48 @@ DIRECTIONS = 2
 Pair = tuple[StepFunction, StepFunction]
 
 
-def common_cell(forward: RecurrentCell, backward: RecurrentCell) -> RecurrentCell:
+def stacked_cell(first: RecurrentCell, second: RecurrentCell) -> RecurrentCell:
+    """The cell of an engine that two layers of a stack share; the one of fewer inputs has weights of zero for others.
+
+    Raises ConfigError as ``common_cell`` does, and where weights cannot be zero.
+    """
+    inputs = max(first.input_size, second.input_size)
+    return common_cell(_padded(first, inputs), _padded(second, inputs), "layers")
+
+
+def _padded(cell: RecurrentCell, inputs: int) -> RecurrentCell:
+    """The cell with so many inputs, those beyond its own of no weight."""
+    more = inputs - cell.input_size
+    if not more:
+        return cell
+    if any(gate.weight.bipolar for gate in cell.rows):
+        raise ConfigError(
+            f"--share-engine: {printable(cell.name)} has {cell.input_size} inputs and the other layer {inputs}, and "
+            "weights of +1 and -1, none of which is zero for an input that is not there; leave the option out"
+        )
+
+    def wide(weights: IntArray) -> IntArray:
+        return np.pad(weights, ((0, 0), (0, more)))
+
+    def gate(one: IntegerGate) -> IntegerGate:
+        return replace(one, input_weights=wide(one.input_weights))
+
+    if isinstance(cell, IntegerCell):
+        return replace(cell, input_size=inputs, gates=tuple(map(gate, cell.gates)))
+    if isinstance(cell, IntegerRnn):
+        return replace(cell, input_size=inputs, gate=gate(cell.gate))
+    new = replace(cell.new_input, weights=wide(cell.new_input.weights))
+    return replace(cell, input_size=inputs, reset=gate(cell.reset), update=gate(cell.update), new_input=new)
+
+
+def common_cell(forward: RecurrentCell, backward: RecurrentCell, which: str = "directions") -> RecurrentCell:
     """The cell of an engine that both directions share; of weights and biases it has 2 * H rows, forward ones first.
 
-    Raises ConfigError where they differ in what no constant makes up for.
+    ``which`` says what they are, directions or layers.  Raises ConfigError where they differ in what no constant makes
+    up for.
     """
     _check_alike(
+        which,
         forward,
         backward,
         ("input codes", forward.input, backward.input),
@@ -40,16 +76,17 @@ def common_cell(forward: RecurrentCell, backward: RecurrentCell) -> RecurrentCel
     )
     initial = _state(forward.initial_hidden, backward.initial_hidden, "the initial hidden state")
     if isinstance(forward, IntegerCell) and isinstance(backward, IntegerCell):
-        return _lstm(forward, backward, initial)
+        return _lstm(which, forward, backward, initial)
     units = forward.hidden_size
     if isinstance(forward, IntegerGru) and isinstance(backward, IntegerGru):
-        return _gru(forward, backward, initial)
+        return _gru(which, forward, backward, initial)
     assert isinstance(forward, IntegerRnn) and isinstance(backward, IntegerRnn), "both directions are of one kind"
     return replace(forward, gate=_gate(forward.gate, backward.gate, units), initial_hidden=initial, reverse=False)
 
 
-def _lstm(forward: IntegerCell, backward: IntegerCell, initial: IntArray | None) -> IntegerCell:
+def _lstm(which: str, forward: IntegerCell, backward: IntegerCell, initial: IntArray | None) -> IntegerCell:
     _check_alike(
+        which,
         forward,
         backward,
         ("cell codes", forward.cell, backward.cell),
@@ -70,8 +107,8 @@ def _lstm(forward: IntegerCell, backward: IntegerCell, initial: IntArray | None)
     )
 
 
-def _gru(forward: IntegerGru, backward: IntegerGru, initial: IntArray | None) -> IntegerGru:
-    _check_alike(forward, backward, ("the code of 1 of their update gates", forward.one, backward.one))
+def _gru(which: str, forward: IntegerGru, backward: IntegerGru, initial: IntArray | None) -> IntegerGru:
+    _check_alike(which, forward, backward, ("the code of 1 of their update gates", forward.one, backward.one))
     units = forward.hidden_size
     return replace(
         forward,
@@ -90,13 +127,15 @@ def _gru(forward: IntegerGru, backward: IntegerGru, initial: IntArray | None) ->
     )
 
 
-def _check_alike(forward: RecurrentCell, backward: RecurrentCell, *facts: tuple[str, object, object]) -> None:
+def _check_alike(
+    which: str, forward: RecurrentCell, backward: RecurrentCell, *facts: tuple[str, object, object]
+) -> None:
     """Raise ConfigError at the first fact (what it is, and that of each direction) in which they differ."""
     for what, one, other in facts:
         if one != other:
             raise ConfigError(
                 f"--share-engine: {printable(forward.name)} and {printable(backward.name)} differ in {what}: {one} and "
-                f"{other}; quantize both directions with the same bit widths and signs (Brevitas: the same "
+                f"{other}; quantize both {which} with the same bit widths and signs (Brevitas: the same "
                 "quantizers, or shared ones), or leave the option out"
             )
 

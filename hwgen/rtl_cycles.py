@@ -26,6 +26,7 @@ from hwgen.dataflow import (
     ReverseNode,
     SelectNode,
     SplitNode,
+    StackNode,
     TurnsNode,
     WidenNode,
 )
@@ -163,9 +164,12 @@ def _node(
     elif isinstance(node, TurnsNode | ReverseNode):
         yield from reverse(inputs[0], outputs[0], node.inputs[0].beats if isinstance(node, TurnsNode) else 0)
     elif isinstance(node, KeepNode):
-        yield stream_cycles.keep(node.inputs[0].beats, node.turn, inputs[0], outputs[0])
+        yield stream_cycles.keep(node.inputs[0].beats, node.turn, inputs[0], outputs[0], node.stacked)
     elif isinstance(node, SplitNode):
-        yield stream_cycles.split(node.outputs[0].beats, inputs[0], outputs)
+        yield stream_cycles.split(node.outputs[0].beats, inputs[0], outputs, node.stacked)
+    elif isinstance(node, StackNode):
+        first, second = node.inputs
+        yield stream_cycles.stack((first.beats, second.beats), inputs, outputs[0])
     elif isinstance(node, ConcatNode):
         yield stream_cycles.concat([stream.beats for stream in node.inputs], inputs, outputs[0])
     elif isinstance(node, SelectNode):

@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from hwgen.dataflow import (
@@ -26,14 +26,15 @@ from hwgen.dataflow import (
     ReverseNode,
     SelectNode,
     SplitNode,
+    StackNode,
     Stream,
     TurnsNode,
     WidenNode,
     sums_type,
 )
-from hwgen.directions import common_cell
+from hwgen.directions import common_cell, stacked_cell
 from hwgen.errors import ConfigError, listing, printable
-from hwgen.folding import Folding, divisors, nearest, read_packing
+from hwgen.folding import DenseFolding, Folding, Foldings, divisors, legal_input_simd, nearest
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer_cells import RecurrentCell
 from hwgen.integer_network import (
@@ -52,27 +53,8 @@ from hwgen.naming import identifier
 from hwgen.network import Network, NetworkOutput
 from hwgen.registers import dense_vectors, registers_for
 from hwgen.schedule import OUTPUTS, Options, Port, Schedule, design_cell
+from hwgen.shared_engine import LAYERS
 
-
-@dataclass(frozen=True)
-class DenseFolding:
-    """PE rows times SIMD columns a cycle of a dense layer."""
-
-    pe: int
-    simd: int
-    packing: int = 1
-
-    @staticmethod
-    def from_dict(data: object, label: str) -> DenseFolding:
-        """What a folding file says; raises ConfigError unless it has the form of one."""
-        given = data if isinstance(data, Mapping) else {}
-        pe, simd = (given.get(key) for key in ("pe", "simd"))
-        if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in (pe, simd)):
-            raise ConfigError(f'{label}: must be {{"pe": .., "simd": ..}} with integers of at least 1')
-        return DenseFolding(pe, simd, read_packing(given, label))  # type: ignore[arg-type]
-
-
-Foldings = dict[str, Folding | DenseFolding]
 # What Brevitas' export handlers add to the names of cells.
 _HANDLER = re.compile(r"[/.]?export_handler([/.]Quant\w+)?$|[/.]Quant\w+Cell$")
 _Simple = DenseStage | StepStage | SelectStage | ArgmaxStage
@@ -244,7 +226,8 @@ class _Wiring:
         """The node of a stage, with what must stand in front of it."""
         if isinstance(stage, RecurrentStage):
             if stage.name in self.engines:
-                self._engine(stage, self.engines[stage.name])
+                place = self._stack if self.options.share_engine == LAYERS else self._engine
+                place(stage, self.engines[stage.name])
             elif all(stage is not other for other in self.engines.values()):
                 self._cell(stage)
         elif isinstance(stage, DenseStage):
@@ -284,8 +267,17 @@ class _Wiring:
         options, module = replace(self.options, outputs=tuple(outputs)), self._module(name)
         if backward is None:
             return design_cell(self.network, stage.cell, options, folding, module, packed=True)
-        cell, directions = common_cell(stage.cell, backward), (stage.cell, backward)
-        return design_cell(self.network, cell, options, folding, module, packed=True, directions=directions)
+        directions = stage.cell, backward
+        if self.options.share_engine != LAYERS:
+            cell = common_cell(*directions)
+            return design_cell(self.network, cell, options, folding, module, packed=True, directions=directions)
+        inputs = stage.cell.input_size, backward.input_size
+        if name not in self.asked:
+            # The width of beats that vectors of both layers have.
+            simd = max(simd for simd in legal_input_simd(inputs[0], inputs) if simd <= folding.input_simd)
+            folding = replace(folding, input_simd=simd)
+        cell = stacked_cell(*directions)
+        return design_cell(self.network, cell, options, folding, module, True, directions, inputs)
 
     def _cell(self, stage: RecurrentStage) -> None:
         cell = stage.cell
@@ -318,8 +310,7 @@ class _Wiring:
         design = self._design(name, forward, pairs, backward.cell)
         inputs = []
         for port in design.inputs:
-            given = [stage.fed[port.name] for stage in (forward, backward)]
-            sources = [wire for wire in given if wire is not None]
+            sources = self._given(port.name, forward, backward)
             if port.name == "x":
                 inputs.append(self._turned(self._take(sources[0], port.lanes, f"x_{name}"), f"{name}_turns"))
                 continue
@@ -342,6 +333,56 @@ class _Wiring:
                     end = self._reversed(end)
                 # Both give a step at the same time: the backward one is behind by the sequence that is reversed.
                 self._offer(wire, end, stored + direction)
+
+    def _stack(self, first: RecurrentStage, second: RecurrentStage) -> None:
+        """Two layers of a stack: their vectors take turns, and those of the first come back for the second."""
+        name = self._node_name(first)
+        pairs = dict(zip(OUTPUTS, zip(first.wires, second.wires, strict=True), strict=False))
+        # The sequence of the first one is what comes back.
+        read = {port for port, wires in pairs.items() if any(self._readers[wire] for wire in wires)} | {OUTPUTS[0]}
+        pairs = {port: wires for port, wires in pairs.items() if port in read}
+        design = self._design(name, first, pairs, second.cell)
+        x, *others = design.inputs
+        taken = self._take(first.source, x.lanes, f"x_{name}")
+        inputs = [replace(taken, name=self._unique(f"{name}_x"), beats=x.beats)]
+        for port in others:
+            parts = tuple(
+                self._take(wire, port.lanes, f"{port.name}_{name}") for wire in self._given(port.name, first, second)
+            )
+            both = replace(parts[0], name=self._unique(f"{name}_{port.name}"), beats=2 * parts[0].beats)
+            self.nodes.append(ConcatNode(self._unique(f"{name}_{port.name}_concat"), parts, (both,)))
+            inputs.append(both)
+        outputs = tuple(
+            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step)
+            for port in design.outputs
+        )
+        # What stands in front of the layers reads what comes back from behind them.
+        place = len(self.nodes)
+        self.nodes.append(CellNode(name, tuple(inputs), outputs, design))
+        stored = self._stored[self._wire(first.source)]
+        back: Stream | None = None
+        for stream, wires in zip(outputs, pairs.values(), strict=True):
+            if stream.per_step:
+                one, other = (replace(stream, name=self._unique(f"{stream.name}_{n}")) for n in ("first", "second"))
+                split = self._unique(f"split_{stream.name}")
+                if self._readers[wires[1]]:
+                    self.nodes.append(SplitNode(split, (stream,), (one, other), stacked=True))
+                    self._offer(wires[1], other, stored)
+                else:
+                    self.nodes.append(KeepNode(split, (stream,), (one,), 0, stacked=True))
+                one = self._resize(one, x.lanes)
+                back = replace(one, name=self._unique(f"{name}_back"))
+                self.nodes.append(BufferNode(self._unique(f"buffer_{one.name}"), (one,), (back,), 2 * one.beats))
+                continue
+            for wire, end in zip(wires, self._directions(stream, [bool(self._readers[w]) for w in wires]), strict=True):
+                if end is not None:
+                    self._offer(wire, end, stored)
+        assert back is not None, f"{name}: nothing comes back"
+        self.nodes.insert(place, StackNode(self._unique(f"{name}_stack"), (taken, back), (inputs[0],)))
+
+    def _given(self, port: str, *stages: RecurrentStage) -> list[str]:
+        """The wires behind an input of two layers."""
+        return [wire for wire in (stage.fed[port] for stage in stages) if wire is not None]
 
     def _turned(self, stream: Stream, name: str) -> Stream:
         """Both directions of a stream in turns."""

@@ -107,6 +107,7 @@ def _context(design: Schedule, times: Timeline) -> dict[str, object]:
         "contexts": design.contexts,
         "context_bits": design.context_bits,
         "directions": design.turns,
+        "stacked": design.stack is not None,
         "own_rows": sorted({places[what] for what in _OWN if design.directions and what in places}),
         "weight_tile_bits": index_bits(hidden.tiles),
         "read_row_bits": index_bits(design.turns * times.column_tiles),

@@ -20,7 +20,7 @@ from hwgen.cost import Resources, priced, total
 from hwgen.counting import Unit
 from hwgen.dataflow import CellNode, DenseNode
 from hwgen.errors import ConfigError
-from hwgen.folding import Folding, divisors, legal_hidden_pe, legal_packings, product_folding
+from hwgen.folding import Folding, divisors, legal_hidden_pe, legal_input_simd, legal_packings, product_folding
 from hwgen.interleaving import interval
 from hwgen.packing import Asked, choices
 from hwgen.quantizer import IntArray
@@ -87,7 +87,7 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
     cell, options = design.cell, design.options
     rows = len(cell.rows) * cell.hidden_size
     sides = [
-        [(pe, simd) for pe in divisors(rows) for simd in divisors(cell.input_size)],
+        [(pe, simd) for pe in divisors(rows) for simd in legal_input_simd(cell.input_size, design.stack)],
         [(pe, n) for pe in legal_hidden_pe(len(cell.rows), cell.hidden_size) for n in divisors(cell.hidden_size)],
     ]
 
@@ -99,7 +99,9 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
 
     def times(inputs: Fold, hidden: Fold) -> Timeline:
         folding, packed = folding_of(inputs, hidden), design.inputs[0].packed
-        folded = design_cell(design.network, cell, options, folding, design.module, packed, design.directions)
+        folded = design_cell(
+            design.network, cell, options, folding, design.module, packed, design.directions, design.stack
+        )
         return timeline(folded, registers)
 
     front = [times(fold, (1, 1, 1)) for fold in first_side]

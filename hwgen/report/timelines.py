@@ -20,6 +20,7 @@ from hwgen.dataflow import (
     ReverseNode,
     SelectNode,
     SplitNode,
+    StackNode,
     TurnsNode,
     WidenNode,
 )
@@ -109,7 +110,7 @@ class _Rows:
     def node(self, node: Node) -> None:
         """What a node does, unless it only passes on."""
         channels = self.traced.streams
-        if isinstance(node, ForkNode | NarrowNode | WidenNode | SplitNode | KeepNode):
+        if isinstance(node, ForkNode | NarrowNode | WidenNode | SplitNode | KeepNode | StackNode):
             return
         if isinstance(node, TurnsNode | ReverseNode):
             stored = self._spans(channels[node.inputs[0].name], node.inputs[0].beats)

@@ -158,7 +158,9 @@ def _change_cell(cell: Schedule, unit: Timing) -> Data | None:
     if folding is None:
         return None
     packed = bool(cell.module)
-    changed = design_cell(cell.network, cell.cell, cell.options, folding, cell.module, packed, cell.directions)
+    changed = design_cell(
+        cell.network, cell.cell, cell.options, folding, cell.module, packed, cell.directions, cell.stack
+    )
     cycles = changed.step_cycles
     if unit.times:
         loop = recurrence_cycles(changed, timeline(changed).period)
