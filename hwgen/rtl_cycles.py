@@ -115,7 +115,7 @@ def period(design: Design) -> int:
     if isinstance(design, Schedule):
         times = timeline(design)
         loop = interval(design.turns * times.tiles, times.period, design.options.interleave)
-        return max(loop, design.turns * design.input_product.cycles, design.turns * times.refill)
+        return max(loop, design.turns * design.input_product.cycles, times.refill, times.back)
     return max(period(node.design) if isinstance(node, CellNode) else node.cycles for node in design.nodes)
 
 

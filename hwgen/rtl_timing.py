@@ -218,7 +218,25 @@ class Timeline(ABC):
     @property
     def refill(self) -> int:
         """Cycles between time steps that the buffer of sums allows, on average: it sets the rate where it is small."""
-        return -(-self.held // self.sums_steps)
+        return -(-self.design.turns * self.held // self.sums_steps)
+
+    @property
+    def back(self) -> int:
+        """Cycles between time steps that what comes back allows, of the first layer of a stack: 0 without one.
+
+        Of each second step the hidden state must be there and go through the input product for the second layer; behind
+        it comes the input of the step after next, which then follows in the recurrence as well.
+        """
+        if self.design.stack is None:
+            return 0
+        product, simd, units = self.design.input_product, self.design.folding.input_simd, self.design.units
+        # Beats leave the output, are made narrower, and stand in a buffer for two cycles.
+        moved, parts = 0, units // math.gcd(units, simd)
+        for group in range(self.groups):
+            moved = max(moved, self.written(group, self.hidden) + 1) + parts
+        filled = max(0, self.design.stack[0] - self.design.stack[1]) // simd
+        there = moved + 1 + filled + (product.folds - 1) * product.column_tiles
+        return -(-(there + self.interval + self.input_latency + 1) // 2)
 
     @property
     def output_vectors(self) -> int:

@@ -139,15 +139,21 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
     shape = (len(front), len(back))
     turns = design.turns
     taken = np.array([interval(turns * t.tiles, t.period, options.interleave) for t in back])
-    # Of two directions the second one follows the first.
+    # Of two directions the second one follows the first; of two layers a step behind, which has come around.
     later = (turns - 1) * np.maximum(_row(t.tiles for t in back), tiles_in)
+    around = behind = np.zeros(shape, np.int64)
+    if design.stack:
+        there = written + 3 + units // np.gcd(units, _column(simd for _, simd, _ in first_side))
+        folds = tiles_in - _column(t.design.input_product.column_tiles for t in front)
+        around = -(-(there + folds + least + latency_in + 1) // 2)
+        behind, later = there + least, np.zeros(shape, np.int64)
     table = Table(
         name,
         tuple(folding_of(inputs, hidden).to_dict() for inputs in first_side for hidden in second_side),
-        np.maximum(np.broadcast_to(taken, shape), turns * np.maximum(tiles_in, -(-held // steps))).ravel(),
-        np.maximum(_row(max(turns * t.tiles, t.period) for t in back), turns * tiles_in).ravel(),
-        (tiles_in + latency_in + first_written + 1 + np.zeros(shape, np.int64)).ravel(),
-        (tiles_in + latency_in + written + 1 + later + np.zeros(shape, np.int64)).ravel(),
+        np.maximum(np.maximum(taken, around), np.maximum(turns * tiles_in, -(-turns * held // steps))).ravel(),
+        np.maximum(np.maximum(_row(max(turns * t.tiles, t.period) for t in back), around), turns * tiles_in).ravel(),
+        (tiles_in + latency_in + first_written + 1 + behind).ravel(),
+        (tiles_in + latency_in + written + 1 + later + behind).ravel(),
         np.broadcast_to(_column(simd for _, simd, _ in first_side), shape).ravel(),
         np.broadcast_to(units, shape).ravel(),
         _flat(total(parts), shape),

@@ -85,8 +85,8 @@ def _cell_timing(name: str, design: Schedule, exact: bool, node: Node | None) ->
     if not exact:
         return Timing(name, cell_kind(design), design.step_cycles, None, node)
     times = timeline(design)
-    inputs = max(design.input_product.cycles, times.refill)
-    cycles = max(recurrence_cycles(design, times.period), design.turns * inputs)
+    inputs = max(design.turns * design.input_product.cycles, times.refill, times.back)
+    cycles = max(recurrence_cycles(design, times.period), inputs)
     return Timing(name, cell_kind(design), cycles, times, node)
 
 
