@@ -37,15 +37,21 @@ def cell_context(design: Schedule) -> dict[str, object]:
         "guard": f"{top_name(design)}_".upper(),
         "recurrent_parameters": [
             "hls::stream<sums_beat>& sums",
-            *(["hls::stream<Contexts::id_t>& contexts"] if contexts > sets else []),
+            *(["hls::stream<Contexts::id_t>& contexts"] if contexts > sets or design.stack else []),
             *(codes[port.name] for port in design.inputs if port.name != "x"),
             "hls::stream<states_beat>& states",
+        ],
+        "product_parameters": [
+            "hls::stream<input_beat>& codes",
+            "hls::stream<projected_beat>& sums",
+            *(["hls::stream<Contexts::id_t>& sets"] if design.stack else []),
         ],
         "select_parameters": ["hls::stream<states_beat>& states", *(codes[port.name] for port in design.outputs)],
         "design": design,
         "contexts": contexts,
-        # Directions, each with weights, constants and initial states of its own; their time steps take turns.
+        # Directions, or layers, each with weights, constants and initial states of its own; their steps take turns.
         "sets": sets,
+        "stacked": design.stack is not None,
         "kept_codes": sets * cell.hidden_size,
         "context_gap": _GAP * design.depth,
         "context_steps": context_steps(design),
@@ -173,7 +179,8 @@ def _owners(design: Schedule) -> dict[str, str]:
 def _step(design: Schedule, certified: Certified) -> dict[str, object]:
     """The constants of a step function; a unit of the second direction is counted on from those of the first."""
     if design.directions and certified.step.channels == DIRECTIONS:
-        return step_struct(certified, channels="directions", index=f"channel >= {design.cell.hidden_size}")
+        channels = "layers" if design.stack else "directions"
+        return step_struct(certified, channels=channels, index=f"channel >= {design.cell.hidden_size}")
     return step_struct(certified)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ from hwgen.dataflow import (
     ReverseNode,
     SelectNode,
     SplitNode,
+    StackNode,
     Stream,
     TurnsNode,
     WidenNode,
@@ -55,6 +57,7 @@ _FUNCTIONS: dict[type[Node], str] = {
     ReverseNode: "reverse_steps",
     SplitNode: "split_directions",
     KeepNode: "keep_direction",
+    StackNode: "join_layers",
 }
 
 
@@ -104,6 +107,8 @@ class _Top:
     tasks: list[Task] = field(default_factory=list)
     # The stream of the contexts of interleaved sequences, if there is one.
     contexts: str = ""
+    # Those that say which layer of a stack a vector is of, by the stream of these: for its product, and its recurrence.
+    layers: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def link(self, name: str, beat: str, depth: int = _DEPTH, why: str = "") -> str:
         """A stream of its own; returns the name that was free."""
@@ -274,7 +279,8 @@ def _title(node: Node) -> str:
     if isinstance(node, CellNode):
         cell = node.design.cell
         order = ", from the last step to the first" if cell.reverse else ""
-        order = ", in both directions in turns" if node.design.directions else order
+        both = ", two layers in turns" if node.design.stack else ", in both directions in turns"
+        order = both if node.design.directions else order
         kind = {"cell": "LSTM", "rnn": "RNN", "gru": "GRU"}[_kind(node)]
         return f"{kind} of {cell.hidden_size} units on {cell.input_size} inputs{order}"
     if isinstance(node, DenseNode):
@@ -292,8 +298,9 @@ def _title(node: Node) -> str:
         ArgmaxNode: "index of the greatest code",
         TurnsNode: "time steps in both directions, in turns",
         ReverseNode: "time steps from the last to the first",
-        SplitNode: "a stream for each direction",
-        KeepNode: "one of two directions",
+        SplitNode: "a stream for each direction or layer",
+        KeepNode: "one of two directions or layers",
+        StackNode: "time steps of two layers in turns",
     }.get(type(node), "")
 
 
@@ -380,6 +387,12 @@ def _top(design: Dataflow) -> _Top:
             streams.append(top.contexts)
         top.task(f"read_{edge.port.name}", f"{ports}::read_{edge.port.name}", edge.port.name, *streams)
     for node in design.nodes:
+        if isinstance(node, CellNode) and node.design.stack:
+            kind, why = "ap_uint<1>", "One for each time step: as many as there are between the join and the recurrence"
+            sets = top.link(f"{node.name}_sets", kind)
+            contexts = top.link(f"{node.name}_contexts", kind, context_steps(node.design), why)
+            top.layers[node.inputs[0].name] = sets, contexts
+    for node in design.nodes:
         _add(top, node, _space(design, node), [place(s) for s in node.inputs], [place(s) for s in node.outputs])
     for edge in design.output_edges:
         top.task(f"write_{edge.port.name}", f"{ports}::write_{edge.port.name}", place(edge.stream), edge.port.name)
@@ -394,6 +407,8 @@ def _add(top: _Top, node: Node, space: str, inputs: list[str], outputs: list[str
         sums = top.link(f"{node.name}_sums", f"{space}::sums_beat")
         top.task(f"{node.name}_product", f"{space}::product", *inputs, sums)
         top.task(f"{node.name}_activate", f"{space}::activate", sums, *outputs)
+    elif isinstance(node, StackNode):
+        top.task(node.name, f"{space}::{_FUNCTIONS[type(node)]}", *inputs, *outputs, *top.layers[outputs[0]])
     elif not isinstance(node, BufferNode):
         top.task(node.name, f"{space}::{_FUNCTIONS[type(node)]}", *inputs, *outputs)
 
@@ -404,21 +419,24 @@ def _add_cell(top: _Top, node: CellNode, space: str, inputs: list[str], outputs:
     common = int(np.gcd(have, want))
     codes, *given = inputs
 
-    def through(codes: str, step: str, beat: str, depth: int = _DEPTH, why: str = "") -> str:
+    def through(codes: str, step: str, beat: str, depth: int = _DEPTH, why: str = "", more: Sequence[str] = ()) -> str:
         after = top.link(f"{name}_{step}", f"{space}::{beat}", depth, why)
-        top.task(f"{name}_{step}", f"{space}::{step}", codes, after)
+        top.task(f"{name}_{step}", f"{space}::{step}", codes, after, *more)
         return after
 
     if design.cell.reverse:
         codes = through(codes, "reverse_x", "input_beat")
     chain = ["input_product", *(["narrow_sums"] if common < have else []), *(["widen_sums"] if common < want else [])]
     beats = {"input_product": "projected_beat", "narrow_sums": "narrowed_beat", "widen_sums": "sums_beat"}
+    sets, contexts = (
+        ([name] for name in top.layers[codes]) if design.stack else ([], [top.contexts] * bool(top.contexts))
+    )
     for step in chain[:-1]:
-        codes = through(codes, step, beats[step])
-    codes = through(codes, chain[-1], "sums_beat", run_ahead(design), "As deep as the input product is to run ahead")
+        codes = through(codes, step, beats[step], more=sets if step == chain[0] else [])
+    why = "As deep as the input product is to run ahead"
+    codes = through(codes, chain[-1], "sums_beat", run_ahead(design), why, sets if len(chain) == 1 else [])
     top.links[codes].memory = sums_fifo(design)
     states = top.link(f"{name}_states", f"{space}::states_beat")
-    contexts = [top.contexts] if top.contexts else []
     top.task(f"{name}_recurrent_step", f"{space}::recurrent_step", codes, *contexts, *given, states)
     # Outputs in time order leave a reversed layer by way of the second reversal.
     backward = {
