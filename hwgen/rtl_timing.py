@@ -229,14 +229,18 @@ class Timeline(ABC):
         """
         if self.design.stack is None:
             return 0
-        product, simd, units = self.design.input_product, self.design.folding.input_simd, self.design.units
+        product, simd = self.design.input_product, self.design.folding.input_simd
+        filled = max(0, self.design.stack[0] - self.design.stack[1]) // simd
+        there = self.returned(simd) + filled + (product.folds - 1) * product.column_tiles
+        return -(-(there + self.interval + self.input_latency + 1) // 2)
+
+    def returned(self, simd: int) -> int:
+        """From the start of a step until its hidden state has come back to the input, in beats of ``simd`` codes."""
         # Beats leave the output, are made narrower, and stand in a buffer for two cycles.
-        moved, parts = 0, units // math.gcd(units, simd)
+        moved, parts = 0, self.design.units // math.gcd(self.design.units, simd)
         for group in range(self.groups):
             moved = max(moved, self.written(group, self.hidden) + 1) + parts
-        filled = max(0, self.design.stack[0] - self.design.stack[1]) // simd
-        there = moved + 1 + filled + (product.folds - 1) * product.column_tiles
-        return -(-(there + self.interval + self.input_latency + 1) // 2)
+        return moved + 1
 
     @property
     def output_vectors(self) -> int:

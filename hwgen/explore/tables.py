@@ -143,7 +143,10 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
     later = (turns - 1) * np.maximum(_row(t.tiles for t in back), tiles_in)
     around = behind = np.zeros(shape, np.int64)
     if design.stack:
-        there = written + 3 + units // np.gcd(units, _column(simd for _, simd, _ in first_side))
+        simds = [simd for _, simd, _ in first_side]
+        returned = {simd: [times.returned(simd) for times in back] for simd in set(simds)}
+        filled = max(0, design.stack[0] - design.stack[1]) // _column(simds)
+        there = np.array([returned[simd] for simd in simds], np.int64) + filled
         folds = tiles_in - _column(t.design.input_product.column_tiles for t in front)
         around = -(-(there + folds + least + latency_in + 1) // 2)
         behind, later = there + least, np.zeros(shape, np.int64)

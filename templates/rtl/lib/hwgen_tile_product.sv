@@ -134,6 +134,8 @@ module hwgen_tile_product #(
     end
     assign tile_o = tile_q + offset;
     assign weights = weights_i;
+    logic unused_set;
+    assign unused_set = set;
   end else begin : gen_ordered_lanes
     assign tile_o = set ? tile_q + TileBits'(Tiles / 2) : tile_q;
     for (genvar pe = 0; pe < Pe; pe++) begin : gen_lane
