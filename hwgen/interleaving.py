@@ -107,6 +107,18 @@ class StackTurns:
             self._begun, self._ended = True, last
 
 
+def stack_steps(length: int) -> list[int]:
+    """The steps of a sequence in the order in which two layers of a stack take them."""
+    turns, taken = StackTurns(), [0, 0]
+    found = []
+    for _ in range(2 * length):
+        turn = turns.turn
+        found.append(taken[turn])
+        taken[turn] += 1
+        turns.step(taken[turn] == length)
+    return found
+
+
 def check_contexts(contexts: int) -> None:
     """Raise ConfigError unless a design can have so many contexts."""
     if not 1 <= contexts <= MOST_CONTEXTS:

@@ -24,7 +24,7 @@ from hwgen.errors import ConfigError
 from hwgen.explore.space import space
 from hwgen.folding import divisors, legal_hidden_pe
 from hwgen.integer_cells import IntegerRnn
-from hwgen.interleaving import StackTurns
+from hwgen.interleaving import StackTurns, stack_steps
 from hwgen.layers import Layer
 from hwgen.network import Network
 from hwgen.quantizer import IntegerType, Quantizer
@@ -52,6 +52,7 @@ def test_the_second_layer_follows_a_step_behind(length: int) -> None:
             taken[turn] += 1
             turns.step(taken[turn] % length == 0)
         rounds = [[(0, t), (1, t - 1)] for t in range(length + 1)]
+        assert [step for _, step in order] == stack_steps(length)
         assert order == [(turn, t) for both in rounds for turn, t in both if 0 <= t < length]
 
 

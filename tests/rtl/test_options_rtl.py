@@ -18,6 +18,7 @@ import pytest
 from directions_models import bidirectional, of_one_kind
 from hardware import Record, assert_exact
 from recurrent_networks import dense, gru, network, rnn, side_by_side
+from stack_models import stack
 from test_rtl import Run
 
 import hwgen
@@ -64,6 +65,12 @@ def both_directions() -> hwgen.Network:
 def both_directions_of_a_gru() -> hwgen.Network:
     """A GRU in both directions, 6 inputs and 8 units each."""
     return of_one_kind(gru, {}, {})
+
+
+@cache
+def two_layers() -> hwgen.Network:
+    """Two plain RNNs of 8 units, one behind the other, on 4 inputs."""
+    return stack(rnn, 4, 8)
 
 
 def folded(*values: int) -> dict[str, Any]:
@@ -171,6 +178,16 @@ ROWS = (
         {"dsp": (0, -1)},
         {"max_length": 24},
         both_directions_of_a_gru,
+        long=True,
+    ),
+    Row(
+        "share_engine layers",
+        {"share_engine": None},
+        {"share_engine": "layers"},
+        (0, 1),
+        {"dsp": (0, -1)},
+        {},
+        two_layers,
         long=True,
     ),
     Row("streaming", {"streaming": False}, {"streaming": True}, (0, 1), long=True),

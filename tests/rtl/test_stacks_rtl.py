@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hardware import Record, assert_exact
 from stack_models import LONG_STACKS, STACKS
+from test_networks import export
 
 import hwgen
 from hwgen import cost
@@ -30,6 +31,15 @@ def test_codes_and_cycles(name: str, tmp_path: Path, record_property: Record) ->
     design = (STACKS | LONG_STACKS)[name].design()
     assert any(isinstance(node, CellNode) and node.design.stack for node in design.nodes)
     assert_exact(design, tmp_path, SEQUENCES, record_property, "rtl", backend="rtl")
+
+
+@pytest.mark.long
+def test_codes_and_cycles_of_a_model_of_brevitas(tmp_path: Path, record_property: Record) -> None:
+    export("two layers", tmp_path / "model.onnx")
+    design = hwgen.schedule(hwgen.load(tmp_path / "model.onnx"), share_engine="layers")
+    assert_exact(design, tmp_path, 20, record_property, "csim", "rtl")
+    # What the project's files say of it makes the same design again.
+    assert hwgen.open_project(tmp_path / "project").design.to_dict() == design.to_dict()
 
 
 def test_a_layer_with_the_weights_of_the_other_one_is_noticed(tmp_path: Path) -> None:
