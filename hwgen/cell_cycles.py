@@ -33,7 +33,7 @@ def cell_processes(loop: Loop, edges: Mapping[str, Channel], order: Order | None
         turned = Channel()
         yield from reverse(x, turned)
         x = turned
-        if y is not None:
+        if y is not None and "y" in design.turned:
             backward = Channel()
             yield from reverse(backward, y)
             y = backward

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from hwgen import mapping
-from hwgen.dataflow import BufferNode, CellNode, Dataflow, DenseNode, Design, Node
+from hwgen.dataflow import BufferNode, CellNode, Dataflow, DenseNode, Design, MeetNode, Node
 from hwgen.errors import ConfigError, listing, printable
 from hwgen.mapping import Memory
 from hwgen.rtl_timing import timeline
@@ -78,7 +78,7 @@ def _placed(node: Node, asked: Mapping[str, str]) -> Node:
         return replace(node, design=_chosen(node.design, replace(node.design.options, memory=styles)))
     if isinstance(node, DenseNode):
         return replace(node, design=replace(node.design, memory=styles))
-    assert isinstance(node, BufferNode), node
+    assert isinstance(node, BufferNode | MeetNode), node
     return replace(node, style=own[""])
 
 
@@ -108,6 +108,9 @@ def memories(design: Schedule | Node) -> dict[str, tuple[Memory, str]]:
         return {name: (memory, dense.style(name)) for name, memory in found.items()}
     if isinstance(design, BufferNode):
         return {"": (mapping.buffer_memory(design.depth, design.outputs[0].bits, design.style), design.style)}
+    if isinstance(design, MeetNode):
+        sums = design.outputs[0]
+        return {"": (mapping.meeting_memory(sums.bits, sums.beats, design.max_length, design.style), design.style)}
     return {}
 
 

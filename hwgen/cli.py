@@ -188,6 +188,7 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
 )
 @_constant_products
 @click.option("--share-engine", metavar="WHAT", help="Take turns on one engine: directions, or layers.")
+@click.option("--split-dense", is_flag=True, help="Halves of a dense layer behind both directions work while these do.")
 @click.option(
     "--products-per-dsp",
     default="1",
@@ -232,6 +233,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
             interleave=options["interleave"],
             constant_products=options["constant_products"],
             share_engine=options["share_engine"],
+            split_dense=options["split_dense"],
             products_per_dsp=options["products_per_dsp"],
             max_length=options["max_length"],
             outputs=tuple(outputs.split(",")) if outputs else None,
@@ -268,6 +270,7 @@ def build(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     "--fit", metavar="WHICH", help="Mark the smallest that keeps to these, or the fastest that fits the part."
 )
 @click.option("--share-engine", metavar="WHAT", help="As hwgen build takes it.")
+@click.option("--split-dense", is_flag=True, help="As hwgen build takes it.")
 @click.option("--max-length", type=int, metavar="T", help="Longest sequence of a reversed layer (default 512).")
 @_buffer_options
 @click.option("--outputs", metavar="LIST", help="As hwgen build takes them.")
@@ -305,6 +308,8 @@ def explore(models: tuple[Path, ...], output: Path, as_json: bool, **options: An
         "memory": parse_memories(options.pop("memory")) or None,
         "look_ahead": parse_look_ahead(options.pop("look_ahead")),
     }
+    if options.pop("split_dense"):
+        built["split_dense"] = True
     if (products := options.pop("constant_products")) != "multiply":
         built["constant_products"] = products
     with _err.status("reading the models") as status:

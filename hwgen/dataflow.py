@@ -190,6 +190,29 @@ class ConcatNode(Node):
 
 
 @dataclass(frozen=True)
+class MeetNode(Node):
+    """Sums of both directions added step by step: forward ones, backward ones, and what tells how many steps there are.
+
+    The steps of ``sequences`` sequences are known at most; sums of one of them are stored.
+    """
+
+    max_length: int
+    sequences: int = 4
+    # That of its memory.
+    style: str = AUTO
+
+    @property
+    def count_place(self) -> int:
+        """The input whose beats are only counted."""
+        return 2
+
+    @property
+    def cycles(self) -> int:
+        """A beat of each direction, and a cycle between their vectors."""
+        return max(2 * (self.inputs[0].beats + 1), super().cycles)
+
+
+@dataclass(frozen=True)
 class TurnsNode(Node):
     """The steps of each sequence in both directions, in turns: twice as many vectors as come in."""
 
@@ -333,6 +356,7 @@ class Dataflow:
             **({"interleave": self.options.interleave} if self.options.interleave > 1 else {}),
             "max_length": self.options.max_length,
             **({"share_engine": self.options.share_engine} if self.options.share_engine else {}),
+            **({"split_dense": True} if self.options.split_dense else {}),
             "folding": self.foldings(),
             "cycles": {
                 "step_estimate": self.step_cycles,
@@ -362,6 +386,8 @@ def _node(node: Node) -> dict[str, Any]:
     if isinstance(node, BufferNode):
         entry["depth"] = node.depth
         entry |= {} if node.style == AUTO else {"memory": node.style}
+    if isinstance(node, MeetNode) and node.style != AUTO:
+        entry["memory"] = node.style
     if isinstance(node, DenseNode) and node.design.memory:
         entry["memory"] = dict(node.design.memory)
     if isinstance(node, CellNode):
@@ -407,6 +433,8 @@ def integer_json(design: Design) -> str:
         elif isinstance(node, ArgmaxNode):
             rank = node.stage.rank.tolist()
             stages.append({"node": node.name, "kind": "argmax", "name": node.stage.name, "rank": rank})
+        elif isinstance(node, MeetNode):
+            stages.append({"node": node.name, "kind": "meet", "inputs": [s.name for s in node.inputs]})
         elif isinstance(node, ConcatNode):
             stages.append({"node": node.name, "kind": "concat", "inputs": [s.name for s in node.inputs]})
     return json.dumps({"name": design.network.name, "stages": stages}, indent=1)

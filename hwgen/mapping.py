@@ -202,6 +202,11 @@ def stored_halves(bits: Value, beats: Value, length: int) -> Memory:
     return memory(2 * length * beats, bits, True)
 
 
+def meeting_memory(bits: Value, beats: Value, length: int, style: str) -> Memory:
+    """The sums of a sequence, until those of both directions are there."""
+    return styled(memory(length * beats, bits, True), style)
+
+
 def buffer_memory(depth: Value, bits: Value, style: str) -> Memory:
     """A buffer between nodes: so many beats of so many bits, and of each whether it is the last of its sequence."""
     return styled(memory(depth, bits + 1, written=True), style)
@@ -229,8 +234,7 @@ def memories(times: Timeline) -> dict[str, Memory]:
             # A context is a power of two of groups.
             words = 1 << design.context_bits + (words - 1).bit_length()
         found["cell_state"] = memory(words, design.units * code_bits(state), True)
-    if cell.reverse:
-        reversed_ports = [port for port in (*design.inputs, *design.outputs) if port.name in ("x", "y")]
-        found |= {port.name: reverse_memory(port, design.options.max_length) for port in reversed_ports}
+    turned = [port for port in (*design.inputs, *design.outputs) if port.name in design.turned]
+    found |= {port.name: reverse_memory(port, design.options.max_length) for port in turned}
     # Those of weights are where their products want them.
     return {name: styled(memory, design.options.style(name)) for name, memory in found.items()}

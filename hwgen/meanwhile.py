@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hwgen.integer_network import ConcatStage, DenseStage, RecurrentStage, Stage, StepStage
+from hwgen.integer_network import ConcatStage, DenseStage, RecurrentStage, StepStage
+from hwgen.split_dense import MeetStage, Part
 
 
 class Meanwhile:
     """The layers of a network beside reversed ones."""
 
-    def __init__(self, stages: Sequence[Stage], aliases: Mapping[str, str]) -> None:
+    def __init__(self, stages: Sequence[Part], aliases: Mapping[str, str]) -> None:
         self._aliases = aliases
         self._producers = {wire: stage for stage in stages for wire in stage.gives}
         self._reversed = [stage for stage in stages if isinstance(stage, RecurrentStage) and _turns(stage)]
@@ -32,7 +33,7 @@ class Meanwhile:
         origin = self._origin(stage.source)
         return any(self._origin(other.source) == origin and not self._needs(other, stage) for other in self._reversed)
 
-    def _producer(self, wire: str) -> Stage | None:
+    def _producer(self, wire: str) -> Part | None:
         """None of graph inputs."""
         return self._producers.get(self._aliases.get(wire, wire))
 
@@ -50,7 +51,7 @@ class Meanwhile:
         if isinstance(stage, ConcatStage):
             # What waits for a reversed layer comes with it.
             return any(map(self._turned, stage.sources)) or all(map(self._at_once, stage.sources))
-        return stage is None or _turns(stage)
+        return stage is None or isinstance(stage, MeetStage) or _turns(stage)
 
     def _turned(self, wire: str) -> bool:
         """Whether a reversed layer gives a wire, or a part of it."""
@@ -59,7 +60,7 @@ class Meanwhile:
             return any(map(self._turned, stage.sources))
         return stage is not None and _turns(stage)
 
-    def _needs(self, stage: Stage, other: Stage) -> bool:
+    def _needs(self, stage: Part, other: Part) -> bool:
         """Whether a stage is computed from what another one gives."""
         seen, waiting = set[str](), list(stage.reads)
         while waiting:
@@ -72,5 +73,5 @@ class Meanwhile:
         return False
 
 
-def _turns(stage: Stage) -> bool:
+def _turns(stage: Part) -> bool:
     return isinstance(stage, RecurrentStage) and stage.cell.reverse

@@ -7,7 +7,7 @@ keep up with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,8 @@ from hwgen.progress import check_progress
 from hwgen.reconvergence import hold_paths
 from hwgen.schedule import DEFAULT_MAX_LENGTH, Options
 from hwgen.shared_engine import check_share_engine, shared_engines
+from hwgen.split_dense import Part, Split
+from hwgen.split_dense import split_dense as in_halves
 from hwgen.storage import LookAhead, Memories
 from hwgen.wiring import wire_up
 
@@ -44,6 +46,7 @@ def schedule(
     look_ahead: LookAhead | None = None,
     share_engine: str | None = None,
     constant_products: str = "multiply",
+    split_dense: bool = False,
     final: bool = True,
 ) -> Design:
     """Fold a network for a device.
@@ -53,14 +56,25 @@ def schedule(
     other.  ``interleave`` sequences share one recurrent layer, each on its own TID.  ``memory`` are styles of memories
     by name, ``look_ahead`` the time steps that input products may be ahead of their recurrences, of all layers or by
     node.  With ``share_engine`` "directions" both directions of a layer take turns on one engine, with "layers" two
-    layers of a stack do.
+    layers of a stack do.  With ``split_dense`` a dense layer behind both directions works in two halves while they do.
     ``constant_products`` says what products that take one cycle are built of: multiply, shift-add or da4ml.  A design
     that is not ``final`` stands for all of its foldings, which may have memories that it has not.  Raises ConfigError
     where the options cannot be met, UnsupportedError for what has no hardware, ToolError without da4ml.
     """
     engine, made = check_share_engine(share_engine), check_constant_products(constant_products)
     design = _plan(
-        network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead, engine, made
+        network,
+        target,
+        clock_mhz,
+        folding,
+        streaming,
+        max_length,
+        outputs,
+        interleave,
+        look_ahead,
+        engine,
+        made,
+        split_dense,
     )
     design = choices.place(design, memory)
     if final:
@@ -80,13 +94,17 @@ def _plan(
     look_ahead: LookAhead | None,
     share_engine: str,
     constants: str,
+    split: bool,
 ) -> Design:
     """The design, with its memories where they are cheaper."""
     if network.is_single_lstm:
         if isinstance(folding, Mapping):
             folding = Folding.from_dict(folding)
         if share_engine:
-            raise ConfigError(f"--share-engine shares an engine between {share_engine}; this model has one layer alone")
+            one = f"this model has one {share_engine.removesuffix('s')} alone"
+            raise ConfigError(f"--share-engine shares an engine between {share_engine}; {one}")
+        if split:
+            raise ConfigError("--split-dense is about a dense layer behind both directions; this model is one layer")
         return single.schedule(
             network, target, clock_mhz, folding, streaming, max_length, outputs, interleave, look_ahead, constants
         )
@@ -104,8 +122,28 @@ def _plan(
     options = replace(options, constant_products=constants)
     leaving = [wire.name for output in shown for wire in output.wires]
     engines = shared_engines(share_engine, stages, aliases, leaving)
-    derived = _derive(stages, interleave)
-    wired = wire_up(network, integer, stages, wires, aliases, shown, options, derived, folding or {}, engines)
+    parts = Split(list(stages), wires, frozenset())
+    if split:
+        if share_engine:
+            raise ConfigError(
+                "--split-dense and --share-engine exclude each other: a half works while its own direction does"
+            )
+        options = replace(options, split_dense=True)
+        parts = in_halves(stages, wires, aliases, leaving)
+    derived = _derive(parts.stages, interleave)
+    wired = wire_up(
+        network,
+        integer,
+        parts.stages,
+        parts.wires,
+        aliases,
+        shown,
+        options,
+        derived,
+        folding or {},
+        engines,
+        parts.backward,
+    )
     design = hold_paths(choices.run_ahead(wired, look_ahead))
     if max_length is not None and not design.stores_sequences:
         raise ConfigError("--max-length sizes the buffers of whole sequences; this model needs none, at any length")
@@ -200,7 +238,7 @@ def _needed(everything: list[Stage], wires: list[str]) -> tuple[list[Stage], dic
     return [stage for stage in everything if needed & set(stage.gives)], aliases
 
 
-def _derive(stages: list[Stage], contexts: int) -> Foldings:
+def _derive(stages: Sequence[Part], contexts: int) -> Foldings:
     """A small folding for each cell and dense layer by the name of its stage: none is slower than the slowest cell.
 
     A cell that several ``contexts`` share is the only one.

@@ -107,6 +107,7 @@ def render(design: Design, backends: tuple[str, ...]) -> dict[str, bytes]:
             "interleave": options.interleave,
             **({} if options.constant_products == "multiply" else {"constant_products": options.constant_products}),
             **({"share_engine": options.share_engine} if options.share_engine else {}),
+            **({"split_dense": True} if options.split_dense else {}),
             "max_length": vectors.longest_length(design),
             "outputs": list(options.outputs),
             "folding": _folding(design),
@@ -165,6 +166,7 @@ def open_project(path: str | Path) -> Project:
             max_length=options["max_length"],
             outputs=tuple(options["outputs"]),
             share_engine=options.get("share_engine"),
+            split_dense=options.get("split_dense", False),
             memory=options.get("memory"),
             look_ahead=options.get("look_ahead"),
         )

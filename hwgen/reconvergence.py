@@ -18,6 +18,7 @@ from hwgen.dataflow import (
     Dataflow,
     DenseNode,
     MapNode,
+    MeetNode,
     NarrowNode,
     Node,
     ReverseNode,
@@ -159,6 +160,9 @@ class _Balance:
 
     def _entry(self, join: Node, index: int) -> tuple[_Lag, _Hold]:
         """What stands in a node in front of the place where its inputs meet."""
+        if isinstance(join, MeetNode) and index == join.count_place:
+            # What only counts is never in the way.
+            return _Lag(1), _Hold(join.sequences)
         if not isinstance(join, CellNode):
             return _Lag(), _Hold()
         lag, hold = self._inside(join, index)
@@ -186,6 +190,8 @@ class _Balance:
         if isinstance(node, StackNode):
             # What leaves is of the second layer: it comes around once, behind a step of the first.
             return _Lag(0, 2 * self._interval + node.outputs[0].beats), _Hold()
+        if isinstance(node, MeetNode):
+            return _Lag(1, 2 * given.beats + 4), _Hold(node.sequences if index == node.count_place else 1)
         if isinstance(node, TurnsNode | ReverseNode):
             return _STORED, _HALVES
         if isinstance(node, NarrowNode):
@@ -255,4 +261,4 @@ def _exit(node: Node, output: Stream) -> tuple[_Lag, _Hold]:
     # Of a sequence whose result finds no place all but the last step goes on.
     vectors = times.output_vectors // node.design.turns
     hold = _Hold(0, vectors) if output.per_step else _Hold(vectors + 1, -1)
-    return (lag + _STORED, hold + _HALVES) if port.name == "y" and times.design.cell.reverse else (lag, hold)
+    return (lag + _STORED, hold + _HALVES) if port.name == "y" and "y" in times.design.turned else (lag, hold)

@@ -21,6 +21,7 @@ from hwgen.dataflow import (
     ForkNode,
     KeepNode,
     MapNode,
+    MeetNode,
     NarrowNode,
     Node,
     ReverseNode,
@@ -172,6 +173,12 @@ def _node(
         yield stream_cycles.stack((first.beats, second.beats), inputs, outputs[0])
     elif isinstance(node, ConcatNode):
         yield stream_cycles.concat([stream.beats for stream in node.inputs], inputs, outputs[0])
+    elif isinstance(node, MeetNode):
+        left, known, steps = Series(), Series(), list[int]()
+        *sides, count = inputs
+        beats = node.inputs[node.count_place].beats
+        yield stream_cycles.count_steps(beats, node.sequences, count, left, known, steps)
+        yield stream_cycles.meet(node.inputs[0].beats, sides, outputs[0], left, known, steps)
     elif isinstance(node, SelectNode):
         kind = stream_cycles.select_from_first if node.stage.index >= 0 else stream_cycles.select_from_last
         yield kind(node, inputs[0], outputs[0])

@@ -152,6 +152,9 @@ class Options:
     share_engine: str = ""
     # How products are built that take one cycle, so that their weights are constants.
     constant_products: str = "multiply"
+    # Dense layers behind both directions of a layer in halves, for which that of this one is not turned around.
+    split_dense: bool = False
+    as_computed: bool = False
     # Styles of memories that the user chose, by name, and time steps that the input product may be ahead.
     memory: tuple[tuple[str, str], ...] = ()
     look_ahead: int | None = None
@@ -185,7 +188,7 @@ class Schedule:
     module: str = ""
     # The cells of both directions where they take turns, forward first; ``cell`` then has what they have in common.
     directions: tuple[RecurrentCell, RecurrentCell] | None = None
-    # These are two layers of a stack instead, the second of which works a step behind the first: inputs of each.
+    # Two layers of a stack instead: inputs of each.  A state goes around through the input once in two steps of each.
     stack: tuple[int, int] | None = None
 
     def steps(self) -> Iterator[tuple[str, Certified]]:
@@ -224,6 +227,12 @@ class Schedule:
         return self.input_product, self.hidden_product
 
     @property
+    def turned(self) -> tuple[str, ...]:
+        """Ports at which the steps of each sequence are turned around."""
+        names = () if not self.cell.reverse else ("x",) if self.options.as_computed else ("x", "y")
+        return tuple(port.name for port in (*self.inputs, *self.outputs) if port.name in names)
+
+    @property
     def depth(self) -> int:
         """Estimated cycles of a step beyond its tiles: the pipeline from the last tile to the last new state."""
         return recurrence_depth(self.cell, self.folding.hidden_simd)
@@ -235,12 +244,8 @@ class Schedule:
         # With little look-ahead both products wait for each other.
         refill = 0 if ahead is None else -(-(self.input_product.cycles + tiles + _LATENCIES) // ahead)
         loop = interval(self.turns * tiles, tiles + self.depth, self.options.interleave)
-        return max(loop, self.turns * self.input_cycles, self.turns * refill, self._back)
-
-    @property
-    def _back(self) -> int:
-        """The same of a state that goes once around through the input: two steps of each layer of a stack."""
-        return 0 if self.stack is None else (self.hidden_product.cycles + self.depth) // 2 + self.input_cycles
+        around = 0 if self.stack is None else (tiles + self.depth) // 2 + self.input_cycles
+        return max(loop, self.turns * self.input_cycles, self.turns * refill, around)
 
     @property
     def input_cycles(self) -> int:
@@ -353,7 +358,6 @@ def design_cell(
     check_folding(cell, folding, stack)
     gates, h = len(cell.rows), cell.hidden_size
     units = max(1, folding.hidden_pe // gates)
-
     ids = (options.interleave - 1).bit_length()
 
     def state(name: str, direction: str, what: str, codes: IntegerType, per_step: bool = False) -> Port:

@@ -84,6 +84,49 @@ def concat(beats: list[int], inputs: list[Channel], y: Channel) -> Process:
         vector += 1
 
 
+def count_steps(beats: int, sequences: int, x: Channel, left: Series, known: Series, steps: list[int]) -> Process:
+    """How many steps of so many ``beats`` each sequence has, of so many ``sequences`` that have not left yet."""
+    beat = sequence = 0
+    moved = -1
+    while True:
+        ready = moved + 1
+        if sequence >= sequences:
+            ready = max(ready, 1 + (yield left, sequence - sequences))
+        begin = beat
+        while beat == begin or not x.last[beat - 1]:
+            x.accept(ready)
+            moved = yield x.moved, beat
+            ready, beat = moved + 1, beat + 1
+        steps.append((beat - begin) // beats)
+        known.append(moved)
+        sequence += 1
+
+
+def meet(beats: int, sides: list[Channel], y: Channel, left: Series, known: Series, steps: list[int]) -> Process:
+    """A vector of each side in turns, and a cycle between them; the sums of the whole sequence leave behind them."""
+    vector = beat = sequence = 0
+    moved = -1
+    while True:
+        ready = 1 + max((yield known, sequence), moved)
+        for _ in range(steps[sequence]):
+            for side in sides:
+                for number in range(beats):
+                    side.accept(ready)
+                    moved = yield side.moved, vector * beats + number
+                    ready = moved + 1
+                ready += 1
+            vector += 1
+        issued = ready - 1
+        count = steps[sequence] * beats
+        for number in range(count):
+            issued = max(issued + 1, moved)
+            y.offer(issued + 1, number == count - 1)
+            moved = yield y.moved, beat
+            beat += 1
+        left.append(moved)
+        sequence += 1
+
+
 def split(beats: int, x: Channel, outputs: list[Channel], stacked: bool = False) -> Process:
     """So many ``beats`` to each output in turns, or as layers that are ``stacked`` take turns."""
     beat = turn = 0

@@ -391,7 +391,7 @@ def _reversal(times: Timeline, name: str, flow: str) -> list[Unit]:
     """hwgen_sequence_reverse at the port ``name``, where there is one."""
     design, length = times.design, times.design.options.max_length
     count, memories = Count(f"reversal of {name}", flow), mapping.memories(times)
-    found = [port for port in (*design.inputs, *design.outputs) if port.name == name and design.cell.reverse]
+    found = [port for port in (*design.inputs, *design.outputs) if port.name == name and name in design.turned]
     for port in found:
         count.ram(memories[port.name])
         halves(count, port.beats, length)

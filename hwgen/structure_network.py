@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwgen import mapping
-from hwgen.arrays import Value, choose, greater
+from hwgen.arrays import Value, choose, counter_bits, greater
 from hwgen.backends.rtl_head import dense_lane, map_lane
 from hwgen.backends.rtl_step import StepBuilder
 from hwgen.counting import Count, Unit
@@ -20,6 +20,7 @@ from hwgen.dataflow import (
     ForkNode,
     KeepNode,
     MapNode,
+    MeetNode,
     NarrowNode,
     Node,
     ReverseNode,
@@ -81,6 +82,9 @@ def node_structure(node: Node, flow: str) -> Unit:
         widen(count, stream.bits, node.factor)
     elif isinstance(node, BufferNode):
         buffer(count, stream.bits, node.depth, node.style)
+    elif isinstance(node, MeetNode):
+        sums = node.outputs[0]
+        meet(count, sums.lanes, sums.beats, node.inputs[node.count_place].beats, node)
     elif isinstance(node, ConcatNode):
         concat(count, stream.bits, len(node.inputs), max(part.beats for part in node.inputs))
     elif isinstance(node, TurnsNode | ReverseNode):
@@ -186,6 +190,25 @@ def concat(count: Count, bits: Value, parts: int, beats: Value) -> None:
     count.lut["mux"] += bits * mapping.mux_luts(parts)
     count.lut["glue"] += 2 + 3 * parts
     count.counter(beats, parts)
+
+
+def meet(count: Count, lanes: Value, beats: Value, counted: Value, node: MeetNode) -> None:
+    """hwgen_sequence_meet: one of two sums, what it is added to, and where both are; ``counted`` beats are a step."""
+    word = lanes * node.outputs[0].code_bits
+    count.ram(mapping.meeting_memory(word, beats, node.max_length, node.style))
+    count.lut["select"] += word
+    count.lut["adder"] += word
+    count.ff["word"] += word
+    depth = node.max_length * beats
+    address = counter_bits(depth)
+    # Where a step of either side lies, and whether it is the second; where it is written.
+    count.lut["adder"] += 3 * address
+    count.lut["select"] += address
+    count.ff["word"] += address
+    count.counter(depth, depth, beats, counted, node.sequences + 1)
+    fifo(count, address, node.sequences)
+    count.lut["glue"] += 12
+    count.ff["flag"] += 8
 
 
 def select(count: Count, bits: Value, beats: Value, index: int) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from hwgen.dataflow import (
     ForkNode,
     KeepNode,
     MapNode,
+    MeetNode,
     NarrowNode,
     Node,
     ReverseNode,
@@ -30,7 +31,6 @@ from hwgen.dataflow import (
     Stream,
     TurnsNode,
     WidenNode,
-    sums_type,
 )
 from hwgen.directions import common_cell, stacked_cell
 from hwgen.errors import ConfigError, listing, printable
@@ -44,7 +44,6 @@ from hwgen.integer_network import (
     IntegerNetwork,
     RecurrentStage,
     SelectStage,
-    Stage,
     StepStage,
 )
 from hwgen.layers import Wire
@@ -52,8 +51,9 @@ from hwgen.meanwhile import Meanwhile
 from hwgen.naming import identifier
 from hwgen.network import Network, NetworkOutput
 from hwgen.registers import dense_vectors, registers_for
-from hwgen.schedule import OUTPUTS, Options, Port, Schedule, design_cell
+from hwgen.schedule import OUTPUTS, Options, Port, Schedule, design_cell, signed
 from hwgen.shared_engine import LAYERS
+from hwgen.split_dense import MeetStage, Part
 
 # What Brevitas' export handlers add to the names of cells.
 _HANDLER = re.compile(r"[/.]?export_handler([/.]Quant\w+)?$|[/.]Quant\w+Cell$")
@@ -63,7 +63,7 @@ _Simple = DenseStage | StepStage | SelectStage | ArgmaxStage
 def wire_up(
     network: Network,
     integer: IntegerNetwork,
-    stages: list[Stage],
+    stages: Sequence[Part],
     wires: Mapping[str, Wire],
     aliases: Mapping[str, str],
     outputs: tuple[NetworkOutput, ...],
@@ -71,14 +71,16 @@ def wire_up(
     foldings: Foldings,
     asked: Mapping[str, Any],
     engines: Mapping[str, RecurrentStage] | None = None,
+    backward: Collection[str] = (),
 ) -> Dataflow:
     """The dataflow of some stages, which compute some outputs of a network.
 
     ``wires`` are all that stages read or give, by name; ``aliases`` are wires that others stand for.  ``foldings`` go
     by the name of the stage, those that a user ``asked`` for, as plain data, by that of the node.  ``engines`` are the
-    backward layers that share the engine of a forward one, by its name.
+    backward layers that share the engine of a forward one, by its name.  The sequences of ``backward`` layers leave
+    them from the last step to the first.
     """
-    wiring = _Wiring(network, stages, wires, aliases, options, foldings, asked, engines or {})
+    wiring = _Wiring(network, stages, wires, aliases, options, foldings, asked, engines or {}, backward)
     wiring.count(outputs)
     for stage in stages:
         wiring.add(stage)
@@ -97,17 +99,18 @@ class _Wiring:
     def __init__(
         self,
         network: Network,
-        stages: list[Stage],
+        stages: Sequence[Part],
         wires: Mapping[str, Wire],
         aliases: Mapping[str, str],
         options: Options,
         foldings: Foldings,
         asked: Mapping[str, Any],
         engines: Mapping[str, RecurrentStage],
+        backward: Collection[str],
     ) -> None:
         self.network, self.stages, self.wires = network, stages, wires
         self.aliases, self.options = aliases, options
-        self.foldings, self.asked, self.engines = foldings, asked, engines
+        self.foldings, self.asked, self.engines, self.backward = foldings, asked, engines, backward
         self.registers = registers_for(options.clock_mhz)
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
@@ -132,7 +135,7 @@ class _Wiring:
         self._names.add(found)
         return found
 
-    def _node_name(self, stage: Stage) -> str:
+    def _node_name(self, stage: Part) -> str:
         return self._unique(_HANDLER.sub("", stage.name) or type(stage).__name__.removesuffix("Stage"))
 
     # Streams.
@@ -222,7 +225,7 @@ class _Wiring:
 
     # Nodes.
 
-    def add(self, stage: Stage) -> None:
+    def add(self, stage: Part) -> None:
         """The node of a stage, with what must stand in front of it."""
         if isinstance(stage, RecurrentStage):
             if stage.name in self.engines:
@@ -241,19 +244,18 @@ class _Wiring:
             name, stream = self._node_name(stage), self._take(stage.source)
             after = self._stream(f"{name}_y", stage.wire, stream.lanes)
             self._put(stage, SelectNode(name, (stream,), (after,), stage))
+        elif isinstance(stage, MeetStage):
+            self._meet(stage)
         else:
             self._concat(stage)
 
     def _stream(self, name: str, wire: str, lanes: int) -> Stream:
         shown = self.wires[wire]
-        sums = next((s for s in self.stages if isinstance(s, DenseStage) and s.wire == wire and s.step is None), None)
-        origin = sums
-        if origin is None:
-            # A selected step of sums has their codes.
-            source = next((s.source for s in self.stages if isinstance(s, SelectStage) and s.wire == wire), None)
-            if source is not None:
-                origin = next((s for s in self.stages if isinstance(s, DenseStage) and s.wire == source), None)
-        codes = sums_type(origin) if origin is not None and origin.step is None else shown.quantizer.codes
+        # A selected step of sums has their codes.
+        selected = next((s.source for s in self.stages if isinstance(s, SelectStage) and s.wire == wire), wire)
+        sums = (s for s in self.stages if isinstance(s, MeetStage) or (isinstance(s, DenseStage) and s.step is None))
+        total = next((s.total for s in sums if s.wire in (wire, selected)), None)
+        codes = shown.quantizer.codes if total is None else signed(total)
         return Stream(self._unique(name), codes, lanes, shown.features // lanes, shown.per_step)
 
     def _design(
@@ -264,7 +266,8 @@ class _Wiring:
         if name in self.asked:
             folding = Folding.from_dict(self.asked[name], f"--folding, {name}")
         assert isinstance(folding, Folding)
-        options, module = replace(self.options, outputs=tuple(outputs)), self._module(name)
+        options = replace(self.options, outputs=tuple(outputs), as_computed=stage.name in self.backward)
+        module = self._module(name)
         if backward is None:
             return design_cell(self.network, stage.cell, options, folding, module, packed=True)
         directions = stage.cell, backward
@@ -294,10 +297,7 @@ class _Wiring:
         )
         # Both halves of its buffers: another path gives its first step after the last of this one came in.
         stored = self._stored[self._wire(stage.source)] + 2 * cell.reverse
-        outputs = tuple(
-            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step, port.id_bits)
-            for port in design.outputs
-        )
+        outputs = self._outputs(name, design)
         self.nodes.append(CellNode(name, inputs, outputs, design))
         for wire, stream in zip(wires.values(), outputs, strict=True):
             self._offer(wire, stream, stored)
@@ -308,20 +308,10 @@ class _Wiring:
         pairs = dict(zip(OUTPUTS, zip(forward.wires, backward.wires, strict=True), strict=False))
         pairs = {port: wires for port, wires in pairs.items() if any(self._readers[wire] for wire in wires)}
         design = self._design(name, forward, pairs, backward.cell)
-        inputs = []
-        for port in design.inputs:
-            sources = self._given(port.name, forward, backward)
-            if port.name == "x":
-                inputs.append(self._turned(self._take(sources[0], port.lanes, f"x_{name}"), f"{name}_turns"))
-                continue
-            parts = tuple(self._take(wire, port.lanes, f"{port.name}_{name}") for wire in sources)
-            both = replace(parts[0], name=self._unique(f"{name}_{port.name}"), beats=2 * parts[0].beats)
-            self.nodes.append(ConcatNode(self._unique(f"{name}_{port.name}_concat"), parts, (both,)))
-            inputs.append(both)
-        outputs = tuple(
-            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step)
-            for port in design.outputs
-        )
+        x, *others = design.inputs
+        inputs = [self._turned(self._take(forward.source, x.lanes, f"x_{name}"), f"{name}_turns")]
+        inputs += [self._given(name, port, forward, backward) for port in others]
+        outputs = self._outputs(name, design)
         self.nodes.append(CellNode(name, tuple(inputs), outputs, design))
         stored = self._stored[self._wire(forward.source)]
         for stream, wires in zip(outputs, pairs.values(), strict=True):
@@ -335,54 +325,51 @@ class _Wiring:
                 self._offer(wire, end, stored + direction)
 
     def _stack(self, first: RecurrentStage, second: RecurrentStage) -> None:
-        """Two layers of a stack: their vectors take turns, and those of the first come back for the second."""
+        """Two layers of a stack: their vectors take turns, and those of the first come back, in front of both."""
         name = self._node_name(first)
         pairs = dict(zip(OUTPUTS, zip(first.wires, second.wires, strict=True), strict=False))
-        # The sequence of the first one is what comes back.
-        read = {port for port, wires in pairs.items() if any(self._readers[wire] for wire in wires)} | {OUTPUTS[0]}
+        read = {port for port, wires in pairs.items() if port == OUTPUTS[0] or any(self._readers[w] for w in wires)}
         pairs = {port: wires for port, wires in pairs.items() if port in read}
         design = self._design(name, first, pairs, second.cell)
         x, *others = design.inputs
         taken = self._take(first.source, x.lanes, f"x_{name}")
         inputs = [replace(taken, name=self._unique(f"{name}_x"), beats=x.beats)]
-        for port in others:
-            parts = tuple(
-                self._take(wire, port.lanes, f"{port.name}_{name}") for wire in self._given(port.name, first, second)
-            )
-            both = replace(parts[0], name=self._unique(f"{name}_{port.name}"), beats=2 * parts[0].beats)
-            self.nodes.append(ConcatNode(self._unique(f"{name}_{port.name}_concat"), parts, (both,)))
-            inputs.append(both)
-        outputs = tuple(
-            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step)
-            for port in design.outputs
-        )
-        # What stands in front of the layers reads what comes back from behind them.
+        inputs += [self._given(name, port, first, second) for port in others]
+        outputs = self._outputs(name, design)
         place = len(self.nodes)
         self.nodes.append(CellNode(name, tuple(inputs), outputs, design))
         stored = self._stored[self._wire(first.source)]
-        back: Stream | None = None
-        for stream, wires in zip(outputs, pairs.values(), strict=True):
-            if stream.per_step:
-                one, other = (replace(stream, name=self._unique(f"{stream.name}_{n}")) for n in ("first", "second"))
-                split = self._unique(f"split_{stream.name}")
-                if self._readers[wires[1]]:
-                    self.nodes.append(SplitNode(split, (stream,), (one, other), stacked=True))
-                    self._offer(wires[1], other, stored)
-                else:
-                    self.nodes.append(KeepNode(split, (stream,), (one,), 0, stacked=True))
-                one = self._resize(one, x.lanes)
-                back = replace(one, name=self._unique(f"{name}_back"))
-                self.nodes.append(BufferNode(self._unique(f"buffer_{one.name}"), (one,), (back,), 2 * one.beats))
-                continue
+        (y, (_, wire)), *states = zip(outputs, pairs.values(), strict=True)
+        one, other = (replace(y, name=self._unique(f"{y.name}_{which}")) for which in ("first", "second"))
+        split = self._unique(f"split_{y.name}")
+        if self._readers[wire]:
+            self.nodes.append(SplitNode(split, (y,), (one, other), stacked=True))
+            self._offer(wire, other, stored)
+        else:
+            self.nodes.append(KeepNode(split, (y,), (one,), 0, stacked=True))
+        one = self._resize(one, x.lanes)
+        back = replace(one, name=self._unique(f"{name}_back"))
+        self.nodes.append(BufferNode(self._unique(f"buffer_{one.name}"), (one,), (back,), 2 * one.beats))
+        for stream, wires in states:
             for wire, end in zip(wires, self._directions(stream, [bool(self._readers[w]) for w in wires]), strict=True):
                 if end is not None:
                     self._offer(wire, end, stored)
-        assert back is not None, f"{name}: nothing comes back"
         self.nodes.insert(place, StackNode(self._unique(f"{name}_stack"), (taken, back), (inputs[0],)))
 
-    def _given(self, port: str, *stages: RecurrentStage) -> list[str]:
-        """The wires behind an input of two layers."""
-        return [wire for wire in (stage.fed[port] for stage in stages) if wire is not None]
+    def _given(self, name: str, port: Port, *stages: RecurrentStage) -> Stream:
+        """The states that two layers begin with, that of the first one in front."""
+        wires = [wire for wire in (stage.fed[port.name] for stage in stages) if wire is not None]
+        parts = tuple(self._take(wire, port.lanes, f"{port.name}_{name}") for wire in wires)
+        both = replace(parts[0], name=self._unique(f"{name}_{port.name}"), beats=2 * parts[0].beats)
+        self.nodes.append(ConcatNode(self._unique(f"{name}_{port.name}_concat"), parts, (both,)))
+        return both
+
+    def _outputs(self, name: str, design: Schedule) -> tuple[Stream, ...]:
+        """The streams that leave a cell."""
+        return tuple(
+            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step, port.id_bits)
+            for port in design.outputs
+        )
 
     def _turned(self, stream: Stream, name: str) -> Stream:
         """Both directions of a stream in turns."""
@@ -471,6 +458,17 @@ class _Wiring:
         after = self._stream(f"{name}_y", stage.wire, lanes)
         self.nodes.append(ConcatNode(name, tuple(inputs), (after,)))
         self._offer(stage.wire, after, max(stored))
+
+    def _meet(self, stage: MeetStage) -> None:
+        """Both halves of a dense layer, added step by step."""
+        stored = self._stored[self._wire(stage.backward)]
+        sides = [self._take(source) for source in (stage.forward, stage.backward)]
+        lanes = math.gcd(*(side.lanes for side in sides))
+        inputs = (*(self._resize(side, lanes) for side in sides), self._take(stage.count))
+        name = self._node_name(stage)
+        after = self._stream(f"{name}_y", stage.wire, lanes)
+        self.nodes.append(MeetNode(name, inputs, (after,), self.options.max_length))
+        self._offer(stage.wire, after, stored)
 
     def check_asked(self) -> None:
         """Whether every folding that was asked for found its node."""

@@ -55,6 +55,7 @@ LAYERS = (
     ("cell_cycles",),
     ("stream_cycles",),
     ("rtl_cycles",),
+    ("split_dense",),
     ("meanwhile",),
     ("shared_engine",),
     ("wiring",),

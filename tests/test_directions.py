@@ -162,7 +162,7 @@ def test_gates_with_another_code_of_one_are_refused() -> None:
 def test_what_has_no_directions_to_share_is_refused() -> None:
     model = hwgen.load(Path(__file__).parent / "models" / "default.onnx")
     refused: list[tuple[Any, str, str]] = [
-        (model, "layers", "--share-engine must be directions, not 'layers'"),
+        (model, "units", "--share-engine must be directions or layers, not 'units'"),
         (
             model,
             "directions",

@@ -47,6 +47,8 @@ HELD_OUT = (
 )
 # Of those with LSTM layers in both directions some on one engine for both; the fit does not see them.
 ENGINES = (7, 180, 235)
+# And of those with a dense layer on every step of both directions some in which it is in halves.
+HALVES = (407, 579, 688)
 HEADS = ("none", "none", "every step", "last step", "deep", "argmax", "sums", "select")
 KINDS = ("LSTM", "RNN", "GRU")
 # What a folding drawn at random may take: Yosys should come to an end soon.
@@ -57,26 +59,27 @@ MULTIPLIERS = 16
 class NetworkPoint:
     """A network and how it is folded; all of it follows from the seed.
 
-    With an ``engine`` both directions of a layer share one.
+    With an ``engine`` both directions of a layer share one; with ``halves`` the dense layer behind them is in two.
     """
 
     seed: int
     engine: bool = False
+    halves: bool = False
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> NetworkPoint:
         """What ``to_dict`` gave."""
-        return NetworkPoint(data["network"], data.get("engine", False))
+        return NetworkPoint(data["network"], data.get("engine", False), data.get("halves", False))
 
     @property
     def name(self) -> str:
         """What tells the point from all others."""
-        return f"network-{self.seed:03d}{'-engine' if self.engine else ''}"
+        return f"network-{self.seed:03d}{'-engine' if self.engine else '-halves' if self.halves else ''}"
 
     @property
     def held_out(self) -> bool:
         """Whether the fit does not see it."""
-        return self.engine or self.seed in HELD_OUT
+        return self.engine or self.halves or self.seed in HELD_OUT
 
     def schedule(self) -> Dataflow:
         """The design."""
@@ -85,28 +88,29 @@ class NetworkPoint:
         clock = choose.choice((50.0, 100.0, 100.0, 200.0))
         reverse = any(getattr(layer, "reverse", False) for layer in network.layers)
         length = choose.choice((8, 24, 100)) if reverse else None
-        share = "directions" if self.engine else None
-        design = schedule(network, clock_mhz=clock, max_length=length, share_engine=share)
+        options: dict[str, Any] = {"share_engine": "directions"} if self.engine else {"split_dense": self.halves}
+        design = schedule(network, clock_mhz=clock, max_length=length, **options)
         assert isinstance(design, Dataflow)
         if choose.random() < 0.4:
             return design
         folding = foldings(design, choose)
-        design = schedule(network, clock_mhz=clock, max_length=length, folding=folding, share_engine=share)
+        design = schedule(network, clock_mhz=clock, max_length=length, folding=folding, **options)
         assert isinstance(design, Dataflow)
         return design
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
-        return {"network": self.seed} | ({"engine": True} if self.engine else {})
+        return {"network": self.seed} | ({"engine": True} if self.engine else {"halves": True} if self.halves else {})
 
 
 def network_points() -> list[NetworkPoint]:
-    """All networks, those of both sets in turn, so that a part of the sweep is a sample of both; then engines."""
+    """All networks, those of both sets in turn, so that a part of the sweep is a sample of both; then the others."""
     fitted, held_out = iter(FITTED), iter(HELD_OUT)
     seeds: list[int] = []
     while len(seeds) < len(FITTED) + len(HELD_OUT):
         seeds += [*islice(fitted, 1), *islice(held_out, 3)]
-    return [*(NetworkPoint(seed) for seed in seeds), *(NetworkPoint(seed, engine=True) for seed in ENGINES)]
+    found = [*(NetworkPoint(seed) for seed in seeds), *(NetworkPoint(seed, engine=True) for seed in ENGINES)]
+    return [*found, *(NetworkPoint(seed, halves=True) for seed in HALVES)]
 
 
 def foldings(design: Dataflow, choose: random.Random) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from hwgen.dataflow import (
     ForkNode,
     KeepNode,
     MapNode,
+    MeetNode,
     NarrowNode,
     Node,
     ReverseNode,
@@ -233,6 +234,7 @@ def _headers(design: Dataflow, node: Node) -> set[str]:
         "gru": {own, "matvec.hpp", "gru_recurrence.hpp"},
         "dense": {own, "matvec.hpp", "map.hpp"},
         "map": {own, "map.hpp"},
+        "meet": {"meet.hpp"},
         "select": {"step_select.hpp"},
         "argmax": {"argmax.hpp"},
     }.get(_kind(node), set())
@@ -295,6 +297,7 @@ def _title(node: Node) -> str:
         NarrowNode: "each beat in parts",
         WidenNode: "several beats as one",
         ConcatNode: "vectors one behind the other",
+        MeetNode: "sums of both directions, added step by step",
         ArgmaxNode: "index of the greatest code",
         TurnsNode: "time steps in both directions, in turns",
         ReverseNode: "time steps from the last to the first",
@@ -409,6 +412,12 @@ def _add(top: _Top, node: Node, space: str, inputs: list[str], outputs: list[str
         top.task(f"{node.name}_activate", f"{space}::activate", sums, *outputs)
     elif isinstance(node, StackNode):
         top.task(node.name, f"{space}::{_FUNCTIONS[type(node)]}", *inputs, *outputs, *top.layers[outputs[0]])
+    elif isinstance(node, MeetNode):
+        *sides, counted = inputs
+        why = "Of each sequence how many steps it has"
+        steps = top.link(f"{node.name}_steps", "hwgen::steps_t", node.sequences, why)
+        top.task(f"{node.name}_count", f"{space}::count_steps", counted, steps)
+        top.task(f"{node.name}_add", f"{space}::add_directions", steps, *sides, *outputs)
     elif not isinstance(node, BufferNode):
         top.task(node.name, f"{space}::{_FUNCTIONS[type(node)]}", *inputs, *outputs)
 
@@ -442,7 +451,7 @@ def _add_cell(top: _Top, node: CellNode, space: str, inputs: list[str], outputs:
     backward = {
         port.name: top.link(f"{name}_y_backward", f"{space}::hidden_beat")
         for port in design.outputs
-        if design.cell.reverse and port.per_step
+        if "y" in design.turned and port.per_step
     }
     ends = [backward.get(port.name, end) for port, end in zip(design.outputs, outputs, strict=True)]
     top.task(f"{name}_select_outputs", f"{space}::select_outputs", states, *ends)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hwgen.dataflow import CellNode, Dataflow, Design
+from hwgen.dataflow import CellNode, Dataflow, Design, MeetNode
 from hwgen.errors import ConfigError
 from hwgen.schedule import Schedule
 from hwgen.storage import AUTO, BLOCK, CONSTANT, DISTRIBUTED
@@ -29,6 +29,12 @@ def fifo(style: str, large: bool) -> str:
 def check_storage(design: Design) -> None:
     """Raise ConfigError for styles that only the RTL has."""
     nodes = design.nodes if isinstance(design, Dataflow) else ()
+    for node in nodes:
+        if isinstance(node, MeetNode) and node.style != AUTO:
+            raise ConfigError(
+                f"--memory {node.name}={node.style} is built by --backend rtl only; of HLS C++ the vendor's tool "
+                "places this memory"
+            )
     cells = {f"{node.name}.": node.design for node in nodes if isinstance(node, CellNode)}
     for prefix, cell in cells.items() if not isinstance(design, Schedule) else [("", design)]:
         for name, style in cell.options.memory:

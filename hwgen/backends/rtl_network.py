@@ -18,6 +18,7 @@ from hwgen.dataflow import (
     Edge,
     ForkNode,
     KeepNode,
+    MeetNode,
     NarrowNode,
     Node,
     ReverseNode,
@@ -171,6 +172,8 @@ def _instance(design: Dataflow, node: Node) -> Instance:
         return Instance(module_name(design, node), name, (), tuple(ports))
     (stream,) = node.inputs[:1]
     width = ("Width", stream.bits)
+    if isinstance(node, MeetNode):
+        return _meeting(node, name)
     if isinstance(node, ForkNode | SplitNode):
         outputs = (
             ("valid_o", _joined(node.outputs, "valid")),
@@ -215,6 +218,31 @@ def _instance(design: Dataflow, node: Node) -> Instance:
     if isinstance(node, ArgmaxNode):
         return _argmax(node, name, stream, after)
     return Instance(module_name(design, node), name, (), through)
+
+
+def _meeting(node: MeetNode, name: str) -> Instance:
+    forward, backward, count = node.inputs
+    (sums,) = node.outputs
+    memory = mapping.meeting_memory(sums.bits, sums.beats, node.max_length, node.style)
+    parameters = (
+        ("Lanes", sums.lanes),
+        ("ForwardBits", forward.code_bits),
+        ("BackwardBits", backward.code_bits),
+        ("SumBits", sums.code_bits),
+        ("Beats", sums.beats),
+        ("CountBeats", count.beats),
+        ("CountWidth", count.bits),
+        ("Length", node.max_length),
+        ("Sequences", node.sequences),
+        ("Block", int(memory.block)),
+    )
+    sides = (("forward", forward), ("backward", backward), ("count", count))
+    inputs = tuple(
+        (f"{side}_{port}", f"{stream.name}_{what}")
+        for side, stream in sides
+        for port, what in (("valid_i", "valid"), ("ready_o", "ready"), ("data_i", "data"), ("last_i", "last"))
+    )
+    return Instance("hwgen_sequence_meet", name, parameters, (*_CLOCK, *inputs, *_to(sums)))
 
 
 def _argmax(node: ArgmaxNode, name: str, stream: Stream, after: Stream) -> Instance:

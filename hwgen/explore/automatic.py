@@ -39,7 +39,7 @@ def schedule(
     DSP at most, or products are sums in LUTs with 0; ``auto`` takes for each product what suits the target, without
     one as many rows as fit.  ``options`` are those of
     ``hwgen.planning.schedule``: streaming, max_length, outputs, interleave, memory, look_ahead, share_engine,
-    constant_products.
+    constant_products, split_dense.
 
     Raises ConfigError where the options cannot be met, and says what limits them; UnsupportedError for what has no
     hardware.

@@ -166,6 +166,8 @@ def explore(
         meta["quality"] = {name: {"accuracy": right.get(name), "sqnr_db": ratio.get(name)} for name in networks}
     if options.get("share_engine"):
         meta["share_engine"] = options["share_engine"]
+    if options.get("split_dense"):
+        meta["split_dense"] = True
     return Exploration(tuple(front), size, predicted, time.perf_counter() - begin, meta)
 
 

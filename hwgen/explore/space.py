@@ -29,6 +29,7 @@ from hwgen.dataflow import (
     ForkNode,
     KeepNode,
     MapNode,
+    MeetNode,
     NarrowNode,
     Node,
     ReverseNode,
@@ -242,7 +243,7 @@ class _Walk:
             beats = output.width // table.lanes_out
             if not output.per_step:
                 given = _Pace(first + rest * apart, span, 0)
-            elif reverse:
+            elif "y" in node.design.turned:
                 given = _Pace(first + span + rest * apart + 3, beats - 1, beats)
             else:
                 given = _Pace(first, span, apart)
@@ -276,6 +277,9 @@ class _Walk:
                 final = np.maximum(final, pace.first + pace.span + rest * pace.apart)
             apart = np.maximum(whole, (final - end) // max(rest, 1))
             self._give(node.outputs[0], lanes, _Pace(end - whole + 1, whole - 1, apart))
+            return
+        if isinstance(node, MeetNode):
+            self._meet(node)
             return
         stream = node.inputs[0]
         if isinstance(node, StackNode):
@@ -327,6 +331,22 @@ class _Walk:
             given = replace(pace, first=pace.first + node.design.step_latency + 1)
         for output in node.outputs:
             self._give(output, lanes, given)
+
+    def _meet(self, node: MeetNode) -> None:
+        """Both directions side by side, a vector of each in turns; then the whole sequence."""
+        *sides, steps = node.inputs
+        sums, counted = node.outputs[0], steps.width // self._lanes(steps)
+        lanes = np.gcd(*(self._lanes(stream) for stream in sides))
+        paces = [self._take(stream, lanes) for stream in sides]
+        beats = sums.width // lanes
+        self._add(lambda count: laws.meet(count, lanes, beats, counted, node))
+        turn = 2 * (beats + 1)
+        end: Any = 0
+        for pace in paces:
+            # The slower side sets the rate, or the unit itself.
+            end = np.maximum(end, pace.first + pace.span + (self.length - 1) * np.maximum(pace.apart, turn))
+        self.slowest = np.maximum(self.slowest, turn)
+        self._give(sums, lanes, _Pace(end + beats + 3, beats - 1, beats))
 
     def share(self) -> None:
         """Input weights that two layers have in common are stored once, where both products are folded alike."""

@@ -15,6 +15,7 @@ from hwgen.dataflow import (
     Design,
     ForkNode,
     KeepNode,
+    MeetNode,
     NarrowNode,
     Node,
     ReverseNode,
@@ -123,6 +124,13 @@ class _Rows:
             y = channels[edges["y"].name] if "y" in edges else None
             self.loop(node.name, node.design, self.traced.loops[node.name], channels[edges["x"].name], y)
             return
+        if isinstance(node, MeetNode):
+            sides = [self._by_sequence(self._spans(channels[side.name], side.beats)) for side in node.inputs[:2]]
+            both = [(min(first[0], second[0]), max(first[1], second[1])) for first, second in zip(*sides, strict=True)]
+            self._add(node.name, node.name, "adds", both, False)
+            given = self._by_sequence(self._spans(channels[node.outputs[0].name], node.outputs[0].beats))
+            self._add(node.name, node.name, "gives", given, False)
+            return
         after = node.outputs[0]
         out = self._spans(channels[after.name], after.beats)
         if isinstance(node, SelectNode | ConcatNode):
@@ -148,7 +156,7 @@ class _Rows:
         self._add(name, own, "input product", projected, True, count, stacked)
         self._add(name, own, "hidden product", tiles, True, count, stacked)
         self._add(name, own, "pipeline depth", _depths(loop.starts, times), True, count, stacked)
-        if design.cell.reverse and y is not None:
+        if "y" in design.turned and y is not None:
             beats = next(port.beats for port in design.outputs if port.name == "y")
             self._add(name, own, "gives y in order", self._by_sequence(self._spans(y, beats)), False)
 

@@ -18,6 +18,7 @@ from hwgen.dataflow import (
     ForkNode,
     KeepNode,
     MapNode,
+    MeetNode,
     NarrowNode,
     Node,
     ReverseNode,
@@ -114,6 +115,7 @@ def node_kind(node: Node) -> str:
         ArgmaxNode: "argmax",
         TurnsNode: "both directions in turns",
         ReverseNode: "reverse",
+        MeetNode: "sums of both directions",
         SplitNode: "split",
         StackNode: "layers in turns",
         KeepNode: "keep",
@@ -219,7 +221,7 @@ def _of_cell(design: Schedule, exact: bool) -> Data:
         streams.append(_stream(f"in:{port.name}", "state", f"{port.lanes} x {port.codes}", port.bits))
     for port in design.outputs:
         label, before = f"{port.lanes} x {port.codes}", "elementwise"
-        if cell.reverse and port is y:
+        if "y" in design.turned and port is y:
             lines = [f"stores up to {design.options.max_length:,} steps"]
             units.append(_unit("reverse y", "reverse", "memory", lines, None, "back in time order"))
             streams.append(_stream("elementwise", "reverse y", label, port.bits))
@@ -271,6 +273,9 @@ def _node_unit(node: Node, timing: Timing) -> Data:
     if isinstance(node, TurnsNode | ReverseNode):
         lines = [f"stores up to {node.max_length:,} steps"]
         return _unit(node.name, kind, "memory", lines, None, "two halves: one is filled, one is emptied")
+    if isinstance(node, MeetNode):
+        lines = [kind, f"stores up to {node.max_length:,} steps"]
+        return _unit(node.name, node.name, "memory", lines, timing.cycles, "adds the second sum of a step to the first")
     if isinstance(node, ForkNode | NarrowNode | WidenNode | ConcatNode | SplitNode | KeepNode | StackNode):
         return _unit(node.name, kind, "link", [], None, node.name)
     if isinstance(node, SelectNode):
@@ -311,6 +316,11 @@ def memories(design: Design, exact: bool) -> list[Data]:
             stream = node.inputs[0]
             halves = mapping.stored_halves(stream.bits, stream.beats, node.max_length)
             found.append(_memory(node.name, node_kind(node), halves.words, halves.bits, halves.block))
+        elif isinstance(node, MeetNode):
+            sums = node.outputs[0]
+            meeting = mapping.meeting_memory(sums.bits, sums.beats, node.max_length, node.style)
+            block = meeting.block if exact else None
+            found.append(_memory(node.name, node_kind(node), meeting.words, meeting.bits, block))
         elif isinstance(node, BufferNode):
             # Said where somebody asked for it.
             block = None if node.style == AUTO else node.style == BLOCK

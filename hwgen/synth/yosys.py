@@ -43,7 +43,7 @@ _UNITS = (
     # Between the layers of a network.
     *("hwgen_stream_fork", "hwgen_stream_narrow", "hwgen_stream_widen", "hwgen_stream_buffer", "hwgen_stream_concat"),
     *("hwgen_step_select", "hwgen_argmax", "hwgen_shared_rom"),
-    *("hwgen_sequence_turns", "hwgen_stream_split", "hwgen_stream_keep"),
+    *("hwgen_sequence_turns", "hwgen_stream_split", "hwgen_stream_keep", "hwgen_sequence_meet"),
 )
 # LUTs that a cell takes: on 7 series and UltraScale(+) memories of LUTs count as many as they occupy.
 _LUTS = {

@@ -18,6 +18,7 @@ import pytest
 from directions_models import bidirectional, of_one_kind
 from hardware import Record, assert_exact
 from recurrent_networks import dense, gru, network, rnn, side_by_side
+from split_models import stepped
 from stack_models import stack
 from test_rtl import Run
 
@@ -188,6 +189,18 @@ ROWS = (
         {"dsp": (0, -1)},
         {},
         two_layers,
+        long=True,
+    ),
+    # One sequence has its result earlier; of short ones the next waits until the sums of this one have left.
+    # test_split_dense_rtl.py simulates more of these designs.
+    Row(
+        "split_dense",
+        {"split_dense": False},
+        {"split_dense": True},
+        (0, 1),
+        {"lut": (0, 1)},
+        {"max_length": 24, "folding": {"forward": LAYER, "backward": LAYER}},
+        stepped,
         long=True,
     ),
     Row("streaming", {"streaming": False}, {"streaming": True}, (0, 1), long=True),

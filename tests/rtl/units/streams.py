@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+from units import meeting
 from units.bench import Bench, Signals, index_bits, pack, unpack
 
 
@@ -260,4 +261,4 @@ def benches() -> list[Bench]:
             (6, 2, 4, 9),
         )
     ]
-    return [*fifos, *outputs, *reversals, *turns, *states]
+    return [*fifos, *outputs, *reversals, *turns, *states, *meeting.benches()]

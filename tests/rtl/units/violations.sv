@@ -51,6 +51,17 @@ module violations;
     .valid_o(), .ready_i(1'b1), .data_o(), .last_o()
   );
 
+  // Two steps are counted, and come from both sides.
+  logic forward_ready, forward_last, forward_ended;
+  hwgen_sequence_meet u_meet (
+    .clk_i(clk), .rst_ni(rst_n), .count_valid_i(t == 0 || t == 1), .count_ready_o(), .count_data_i(8'd1),
+    .count_last_i(t == 1), .forward_valid_i(t > 1), .forward_ready_o(forward_ready), .forward_data_i(8'd1),
+    .forward_last_i(forward_last), .backward_valid_i(t > 1), .backward_ready_o(), .backward_data_i(8'd1),
+    .backward_last_i(t > 6), .valid_o(), .ready_i(1'b1), .data_o(), .last_o()
+  );
+  always @(posedge clk) forward_ended <= rst_n && (forward_ended || (forward_ready && t > 1));
+  assign forward_last = forward_ended || violation == "another_end";
+
   // One vector of two beats arrives, is taken and released.
   logic loading, take_initial, release_initial;
   assign loading = t == 0 || t == 1;
