@@ -28,7 +28,7 @@ from hwgen.progress import check_progress
 from hwgen.reconvergence import hold_paths
 from hwgen.schedule import DEFAULT_MAX_LENGTH, Options
 from hwgen.shared_engine import check_share_engine, shared_engines
-from hwgen.split_dense import Part, Split
+from hwgen.split_dense import MeetStage, Part, Split
 from hwgen.split_dense import split_dense as in_halves
 from hwgen.storage import LookAhead, Memories
 from hwgen.wiring import wire_up
@@ -251,6 +251,7 @@ def _derive(stages: Sequence[Part], contexts: int) -> Foldings:
         return {cell.name: derive_folding(cell, None, contexts) for cell in cells}
     slowest = max([step_cycles(cell, derive_folding(cell, None)) for cell in cells], default=DEFAULT_CYCLES)
     foldings: Foldings = {cell.name: derive_folding(cell, slowest) for cell in cells}
+    halves = {wire for stage in stages if isinstance(stage, MeetStage) for wire in (stage.forward, stage.backward)}
     for stage in stages:
         if isinstance(stage, DenseStage):
             rows, columns = stage.weights.shape
@@ -260,6 +261,9 @@ def _derive(stages: Sequence[Part], contexts: int) -> Foldings:
                 for simd in divisors(columns)
                 if rows * columns // (pe * simd) <= max(slowest, 1)
             ]
+            if stage.wire in halves:
+                # Vectors of both halves take turns where they meet, and a cycle between them.
+                fast = [(pe, simd) for pe, simd in fast if 2 * (rows // pe + 1) <= slowest] or fast
             # Each PE has a step function: of equals the fewest.
             pe, simd = min(fast, key=lambda fold: (fold[0] * fold[1], fold[0]))
             foldings[stage.name] = DenseFolding(pe, simd)

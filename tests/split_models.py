@@ -50,12 +50,14 @@ def stepped(sizes: tuple[int, int] = (4, 4), outputs: int = 6) -> Network:
 
 
 def ranked() -> Network:
-    """Sums and their greatest, of GRUs of two sizes, the backward one first; the states of both leave as well."""
+    """Sums of GRUs of two sizes, the backward one first: all, the greatest, those of a step; the states of both."""
     layers = pair(gru, (3, 5))
     joined = side_by_side("both", *layers[::-1])
     head = sums("head", joined.wires[0], 6)
     best = ArgmaxLayer("best", head.wire)
-    return network([*layers, joined, head, best], [head.wire, best.wires[0], *(layer.wires[1] for layer in layers)])
+    chosen = SelectLayer("chosen", head.wire, 1)
+    shown = [head.wire, best.wires[0], chosen.wires[0], *(layer.wires[1] for layer in layers)]
+    return network([*layers, joined, head, best, chosen], shown)
 
 
 def stacked() -> Network:
@@ -70,10 +72,10 @@ def stacked() -> Network:
 
 
 def selected() -> Network:
-    """LSTMs whose states are given, and of the sums of all steps the last but one."""
+    """LSTMs whose states are given, and of the codes of all steps the last but one."""
     model = bidirectional("states", "states")
     layers: list[Layer] = list(model.layers)
-    head = sums("head", layers[-1].wires[0], 4)
+    head = dense("head", layers[-1].wires[0], 4, seed=4)
     chosen = SelectLayer("chosen", head.wire, -2)
     outputs = (NetworkOutput("chosen", ("N", "F"), chosen.wires),)
     return replace(model, layers=(*layers, head, chosen), outputs=outputs)

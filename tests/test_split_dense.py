@@ -21,7 +21,7 @@ from test_networks import FEATURES, Model, linear, lstm
 import hwgen
 from hwgen import cost
 from hwgen.cli import main
-from hwgen.dataflow import ConcatNode, Dataflow, DenseNode, MeetNode
+from hwgen.dataflow import CellNode, ConcatNode, Dataflow, DenseNode, MeetNode
 from hwgen.errors import ConfigError
 from hwgen.explore.space import space
 from hwgen.explore.tables import KINDS
@@ -83,6 +83,13 @@ def test_sums_leave_as_soon_as_the_last_step_is_computed() -> None:
     assert after[1] - after[0] + 1 == 64
     # Eight times the products, behind the recurrences, are not as fast.
     assert after[1] < lone[1] < before[1]
+
+
+def test_sums_of_many_outputs_meet_no_slower_than_layers_work() -> None:
+    design = split(stepped(outputs=30))
+    assert isinstance(design.bottleneck, CellNode)
+    (meet,) = (node for node in design.nodes if isinstance(node, MeetNode))
+    assert 2 * (meet.outputs[0].beats + 1) <= design.step_cycles < 2 * (30 + 1)
 
 
 def test_a_design_says_that_its_dense_layer_is_split(tmp_path: Path) -> None:
