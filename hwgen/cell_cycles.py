@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hwgen.events import Channel, Process, Series
-from hwgen.interleaving import Order
+from hwgen.interleaving import Order, StackTurns
 from hwgen.rtl_timing import Timeline
 
 
@@ -52,7 +52,7 @@ def cell_processes(loop: Loop, edges: Mapping[str, Channel], order: Order | None
         assert channel is not None
         yield _output(outputs[-1], channel)
     contexts = [arrival.context for arrival in order.arrivals] if order else None
-    if design.directions:
+    if design.directions and not design.stack:
         contexts = list(range(design.contexts))
     yield _recurrence(times, projected, sums_last, frees, loads, outputs, contexts)
 
@@ -124,12 +124,14 @@ def _recurrence(
     A step waits for the tiles of the one before, and for the state of its own sequence.
     """
     step = sequence = start = 0
+    turns = StackTurns()
     # When the state of a context is there, if its sequence goes on.
     states: dict[int, int] = {}
     while True:
         ready = 1 + times.input_latency + (yield projected, step)
         last = sums_last[step]
-        context = contexts[step % len(contexts)] if contexts else 0
+        context = contexts[step % len(contexts)] if contexts else turns.turn if times.design.stack else 0
+        turns.step(last)
         first = context not in states
         if step:
             ready = max(ready, start + times.tiles, states.get(context, 0))

@@ -48,7 +48,8 @@ def run_ahead(design: Dataflow, look_ahead: LookAhead | None) -> Dataflow:
 def _chosen(design: Schedule, options: Options) -> Schedule:
     """A recurrent layer with other options."""
     packed, directions = design.inputs[0].packed, design.directions
-    return design_cell(design.network, design.cell, options, design.folding, design.module, packed, directions)
+    of_both = packed, directions, design.stack
+    return design_cell(design.network, design.cell, options, design.folding, design.module, *of_both)
 
 
 def place(design: Design, memory: Memories | None) -> Design:

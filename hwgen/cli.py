@@ -187,7 +187,7 @@ def lower(model: Path, output: Path, float32: bool, as_json: bool) -> None:
     help="Sequences that take turns, by TID.",
 )
 @_constant_products
-@click.option("--share-engine", metavar="WHAT", help="directions: both of a layer take turns on one engine (RTL).")
+@click.option("--share-engine", metavar="WHAT", help="Take turns on one engine: directions, or layers.")
 @click.option("--split-dense", is_flag=True, help="Halves of a dense layer behind both directions work while these do.")
 @click.option(
     "--products-per-dsp",

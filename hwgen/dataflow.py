@@ -220,6 +220,14 @@ class TurnsNode(Node):
 
 
 @dataclass(frozen=True)
+class StackNode(Node):
+    """The vectors of two layers of a stack as they take turns, each made as long as the longer one.
+
+    The second input comes back from behind the node that both layers are: it follows a step behind the first.
+    """
+
+
+@dataclass(frozen=True)
 class ReverseNode(Node):
     """The steps of each sequence from the last to the first."""
 
@@ -228,14 +236,20 @@ class ReverseNode(Node):
 
 @dataclass(frozen=True)
 class SplitNode(Node):
-    """The vectors of both directions, which take turns, to a stream for each."""
+    """The vectors of both directions, or layers, which take turns, to a stream for each.
+
+    Layers that are ``stacked`` do so as far as the second one follows a step behind.
+    """
+
+    stacked: bool = False
 
 
 @dataclass(frozen=True)
 class KeepNode(Node):
-    """Of the vectors of both directions, which take turns, those of one: ``turn`` 0 is the forward one."""
+    """Of the vectors of both directions, or layers, which take turns, those of one: ``turn`` 0 is the forward one."""
 
     turn: int
+    stacked: bool = False
 
 
 @dataclass(frozen=True)

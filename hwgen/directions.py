@@ -14,8 +14,8 @@ import numpy as np
 
 from hwgen.errors import ConfigError, printable
 from hwgen.forms import Certified, choose
-from hwgen.integer import IntegerCell, IntegerGate, Interval, Product
-from hwgen.integer_cells import RecurrentCell
+from hwgen.integer import IntegerCell, IntegerGate, IntegerSum, Interval, Product
+from hwgen.integer_cells import IntegerGru, IntegerRnn, RecurrentCell
 from hwgen.quantizer import IntArray, IntegerType
 from hwgen.step import Linear, StepFunction, compose, linear_step
 
@@ -23,29 +23,75 @@ DIRECTIONS = 2
 Pair = tuple[StepFunction, StepFunction]
 
 
-def common_cell(forward: RecurrentCell, backward: RecurrentCell) -> IntegerCell:
+def stacked_cell(first: RecurrentCell, second: RecurrentCell) -> RecurrentCell:
+    """The cell of an engine that two layers of a stack share; the one of fewer inputs has weights of zero for others.
+
+    Raises ConfigError as ``common_cell`` does, and where weights cannot be zero.
+    """
+    inputs = max(first.input_size, second.input_size)
+    return common_cell(_padded(first, inputs), _padded(second, inputs), "layers")
+
+
+def _padded(cell: RecurrentCell, inputs: int) -> RecurrentCell:
+    """The cell with so many inputs, those beyond its own of no weight."""
+    more = inputs - cell.input_size
+    if not more:
+        return cell
+    if any(gate.weight.bipolar for gate in cell.rows):
+        raise ConfigError(
+            f"--share-engine: {printable(cell.name)} has {cell.input_size} inputs and the other layer {inputs}, and "
+            "weights of +1 and -1, none of which is zero for an input that is not there; leave the option out"
+        )
+
+    def wide(weights: IntArray) -> IntArray:
+        return np.pad(weights, ((0, 0), (0, more)))
+
+    def gate(one: IntegerGate) -> IntegerGate:
+        return replace(one, input_weights=wide(one.input_weights))
+
+    if isinstance(cell, IntegerCell):
+        return replace(cell, input_size=inputs, gates=tuple(map(gate, cell.gates)))
+    if isinstance(cell, IntegerRnn):
+        return replace(cell, input_size=inputs, gate=gate(cell.gate))
+    new = replace(cell.new_input, weights=wide(cell.new_input.weights))
+    return replace(cell, input_size=inputs, reset=gate(cell.reset), update=gate(cell.update), new_input=new)
+
+
+def common_cell(forward: RecurrentCell, backward: RecurrentCell, which: str = "directions") -> RecurrentCell:
     """The cell of an engine that both directions share; of weights and biases it has 2 * H rows, forward ones first.
 
-    Raises ConfigError where they differ in what no constant makes up for.
+    ``which`` says what they are, directions or layers.  Raises ConfigError where they differ in what no constant makes
+    up for.
     """
-    label = f"--share-engine: {printable(forward.name)} and {printable(backward.name)}"
-    if not isinstance(forward, IntegerCell) or not isinstance(backward, IntegerCell):
-        raise ConfigError(f"{label} are no LSTM layers; leave the option out, each direction then has its own engine")
-    for what, one, other in (
+    _check_alike(
+        which,
+        forward,
+        backward,
         ("input codes", forward.input, backward.input),
         ("hidden codes", forward.hidden, backward.hidden),
-        ("cell codes", forward.cell, backward.cell),
         ("gates", _names(forward), _names(backward)),
         ("a zero point of products", _zeros(forward), _zeros(backward)),
-        ("the code of 1 of their input gates", forward.coupled_one, backward.coupled_one),
         ("inputs", forward.input_size, backward.input_size),
         ("hidden units", forward.hidden_size, backward.hidden_size),
-    ):
-        if one != other:
-            raise ConfigError(
-                f"{label} differ in {what}: {one} and {other}; quantize both directions with the same bit widths and "
-                "signs (Brevitas: the same quantizers, or shared ones), or leave the option out"
-            )
+    )
+    initial = _state(forward.initial_hidden, backward.initial_hidden, "the initial hidden state")
+    if isinstance(forward, IntegerCell) and isinstance(backward, IntegerCell):
+        return _lstm(which, forward, backward, initial)
+    units = forward.hidden_size
+    if isinstance(forward, IntegerGru) and isinstance(backward, IntegerGru):
+        return _gru(which, forward, backward, initial)
+    assert isinstance(forward, IntegerRnn) and isinstance(backward, IntegerRnn), "both directions are of one kind"
+    return replace(forward, gate=_gate(forward.gate, backward.gate, units), initial_hidden=initial, reverse=False)
+
+
+def _lstm(which: str, forward: IntegerCell, backward: IntegerCell, initial: IntArray | None) -> IntegerCell:
+    _check_alike(
+        which,
+        forward,
+        backward,
+        ("cell codes", forward.cell, backward.cell),
+        ("the code of 1 of their input gates", forward.coupled_one, backward.coupled_one),
+    )
     units = forward.hidden_size
     return replace(
         forward,
@@ -55,10 +101,43 @@ def common_cell(forward: RecurrentCell, backward: RecurrentCell) -> IntegerCell:
         cell_sum=_common(forward.cell_sum, backward.cell_sum, units),
         cell_tanh=_common(forward.cell_tanh, backward.cell_tanh, units),
         output_product=_product(forward.output_product, backward.output_product, units),
-        initial_hidden=_state(forward.initial_hidden, backward.initial_hidden, "the initial hidden state"),
+        initial_hidden=initial,
         initial_cell=_state(forward.initial_cell, backward.initial_cell, "the initial cell state"),
         reverse=False,
     )
+
+
+def _gru(which: str, forward: IntegerGru, backward: IntegerGru, initial: IntArray | None) -> IntegerGru:
+    _check_alike(which, forward, backward, ("the code of 1 of their update gates", forward.one, backward.one))
+    units = forward.hidden_size
+    return replace(
+        forward,
+        reset=_gate(forward.reset, backward.reset, units),
+        update=_gate(forward.update, backward.update, units),
+        new_input=_sum(forward.new_input, backward.new_input, units),
+        new_hidden=_sum(forward.new_hidden, backward.new_hidden, units),
+        reset_product=_product(forward.reset_product, backward.reset_product, units),
+        new_sum=_common(forward.new_sum, backward.new_sum, units),
+        tanh=_common(forward.tanh, backward.tanh, units),
+        update_product=_product(forward.update_product, backward.update_product, units),
+        new_product=_product(forward.new_product, backward.new_product, units),
+        hidden_sum=_common(forward.hidden_sum, backward.hidden_sum, units),
+        initial_hidden=initial,
+        reverse=False,
+    )
+
+
+def _check_alike(
+    which: str, forward: RecurrentCell, backward: RecurrentCell, *facts: tuple[str, object, object]
+) -> None:
+    """Raise ConfigError at the first fact (what it is, and that of each direction) in which they differ."""
+    for what, one, other in facts:
+        if one != other:
+            raise ConfigError(
+                f"--share-engine: {printable(forward.name)} and {printable(backward.name)} differ in {what}: {one} and "
+                f"{other}; quantize both {which} with the same bit widths and signs (Brevitas: the same "
+                "quantizers, or shared ones), or leave the option out"
+            )
 
 
 def _state(one: IntArray | None, other: IntArray | None, what: str) -> IntArray | None:
@@ -73,11 +152,11 @@ def _state(one: IntArray | None, other: IntArray | None, what: str) -> IntArray 
     return np.concatenate([one, other])
 
 
-def _names(cell: IntegerCell) -> str:
+def _names(cell: RecurrentCell) -> str:
     return ", ".join(gate.name for gate in cell.gates)
 
 
-def _zeros(cell: IntegerCell) -> tuple[tuple[int, int], ...]:
+def _zeros(cell: RecurrentCell) -> tuple[tuple[int, int], ...]:
     return tuple((product.left_zero, product.right_zero) for _, product in cell.products())
 
 
@@ -91,23 +170,35 @@ def _gate(one: IntegerGate, other: IntegerGate, units: int) -> IntegerGate:
     if len(steps[0]) != len(steps[1]):
         # One of them was cheaper composed: so is the other then.
         steps = [[compose(f"{one.name}_gate", *found)] if len(found) > 1 else found for found in steps]
-    types = one.weight, other.weight
-    widest = (
-        types[0]
-        if types[0] == types[1]
-        else IntegerType.holding(min(t.storage.lo for t in types), max(t.storage.hi for t in types))
-    )
     return replace(
         one,
         input_weights=np.vstack([one.input_weights, other.input_weights]),
         hidden_weights=np.vstack([one.hidden_weights, other.hidden_weights]),
         bias=np.concatenate([one.bias, other.bias]),
-        weight=widest,
+        weight=_widest(one.weight, other.weight),
         input_sum=_span(one.input_sum, other.input_sum),
         total=_span(one.total, other.total),
         steps=tuple(choose(common_step(pair, units)) for pair in zip(*steps, strict=True)),
         bound=max(one.bound, other.bound),
     )
+
+
+def _sum(one: IntegerSum, other: IntegerSum, units: int) -> IntegerSum:
+    """The sum with the rows of both, their range and step function."""
+    return IntegerSum(
+        weights=np.vstack([one.weights, other.weights]),
+        bias=np.concatenate([one.bias, other.bias]),
+        weight=_widest(one.weight, other.weight),
+        total=_span(one.total, other.total),
+        step=_common(one.step, other.step, units),
+    )
+
+
+def _widest(one: IntegerType, other: IntegerType) -> IntegerType:
+    """The type of weights of both."""
+    if one == other:
+        return one
+    return IntegerType.holding(min(one.storage.lo, other.storage.lo), max(one.storage.hi, other.storage.hi))
 
 
 def _product(one: Product, other: Product, units: int) -> Product:

@@ -71,6 +71,27 @@ class Folding:
         return Folding(*values, *packings)
 
 
+@dataclass(frozen=True)
+class DenseFolding:
+    """PE rows times SIMD columns a cycle of a dense layer."""
+
+    pe: int
+    simd: int
+    packing: int = 1
+
+    @staticmethod
+    def from_dict(data: object, label: str) -> DenseFolding:
+        """What a folding file says; raises ConfigError unless it has the form of one."""
+        given = data if isinstance(data, Mapping) else {}
+        pe, simd = (given.get(key) for key in ("pe", "simd"))
+        if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in (pe, simd)):
+            raise ConfigError(f'{label}: must be {{"pe": .., "simd": ..}} with integers of at least 1')
+        return DenseFolding(pe, simd, read_packing(given, label))  # type: ignore[arg-type]
+
+
+Foldings = dict[str, Folding | DenseFolding]
+
+
 def product_folding(pe: int, simd: int, packing: int) -> dict[str, int]:
     """One product as it stands in a folding file, which says nothing of what is multiplied one by one."""
     return {"pe": pe, "simd": simd} | ({PACKING: packing} if packing != 1 else {})
@@ -104,12 +125,24 @@ def legal_hidden_pe(gates: int, hidden_size: int) -> list[int]:
     return [pe for pe in divisors(gates * hidden_size) if pe % gates == 0 or gates % pe == 0]
 
 
-def check_folding(cell: RecurrentCell, folding: Folding) -> None:
-    """Raise ConfigError, with the nearest legal values, if the folding does not fit the cell."""
+def legal_input_simd(inputs: int, stack: tuple[int, int] | None = None) -> list[int]:
+    """SIMD of the input product: whole beats of each vector."""
+    return divisors(math.gcd(*(stack or (inputs,))))
+
+
+def _inputs(inputs: int, stack: tuple[int, int] | None) -> str:
+    return str(inputs) if stack is None or stack[0] == stack[1] else f"{stack[0]} and the {stack[1]}"
+
+
+def check_folding(cell: RecurrentCell, folding: Folding, stack: tuple[int, int] | None = None) -> None:
+    """Raise ConfigError, with the nearest legal values, if the folding does not fit the cell.
+
+    Vectors of both layers of a ``stack``, of so many inputs each, come in beats of one width.
+    """
     gates, h, i = len(cell.rows), cell.hidden_size, cell.input_size
     for name, value, legal, rule in (
         ("input.pe", folding.input_pe, divisors(gates * h), f"divide the {gates * h} gate rows"),
-        ("input.simd", folding.input_simd, divisors(i), f"divide the {i} inputs"),
+        ("input.simd", folding.input_simd, legal_input_simd(i, stack), f"divide the {_inputs(i, stack)} inputs"),
         (
             "hidden.pe",
             folding.hidden_pe,

@@ -86,6 +86,39 @@ class Order:
         return tuple(a.sequence for a in self.arrivals if a.last)
 
 
+class StackTurns:
+    """Whose step is next where two layers of a stack take turns: the second one follows a step behind the first.
+
+    The first layer takes two steps, then both take turns; after its last step the second one takes what is left.
+    """
+
+    def __init__(self) -> None:
+        self.turn = 0
+        self._begun = self._ended = False
+
+    def step(self, last: bool) -> None:
+        """The layer whose turn it is takes a step, the ``last`` of its sequence or not."""
+        if self.turn and last:
+            self.turn, self._begun, self._ended = 0, False, False
+        elif self.turn:
+            self.turn = int(self._ended)
+        else:
+            self.turn = int(last or self._begun)
+            self._begun, self._ended = True, last
+
+
+def stack_steps(length: int) -> list[int]:
+    """The steps of a sequence in the order in which two layers of a stack take them."""
+    turns, taken = StackTurns(), [0, 0]
+    found = []
+    for _ in range(2 * length):
+        turn = turns.turn
+        found.append(taken[turn])
+        taken[turn] += 1
+        turns.step(taken[turn] == length)
+    return found
+
+
 def check_contexts(contexts: int) -> None:
     """Raise ConfigError unless a design can have so many contexts."""
     if not 1 <= contexts <= MOST_CONTEXTS:

@@ -17,7 +17,7 @@ from hwgen.adders import check_constant_products
 from hwgen.dataflow import Design
 from hwgen.devices import device
 from hwgen.errors import ConfigError, listing, printable
-from hwgen.folding import DEFAULT_CYCLES, Folding, derive_folding, divisors, step_cycles
+from hwgen.folding import DEFAULT_CYCLES, DenseFolding, Folding, Foldings, derive_folding, divisors, step_cycles
 from hwgen.integer_network import ConcatStage, DenseStage, IntegerNetwork, RecurrentStage, SelectStage, Stage
 from hwgen.interleaving import check_contexts
 from hwgen.layers import Wire
@@ -31,7 +31,7 @@ from hwgen.shared_engine import check_share_engine, shared_engines
 from hwgen.split_dense import Part, Split
 from hwgen.split_dense import split_dense as in_halves
 from hwgen.storage import LookAhead, Memories
-from hwgen.wiring import DenseFolding, Foldings, wire_up
+from hwgen.wiring import wire_up
 
 
 def schedule(
@@ -56,8 +56,8 @@ def schedule(
     ``outputs`` are sequence, last_hidden and last_cell of a network that is one LSTM layer, or names of outputs of any
     other.  ``interleave`` sequences share one recurrent layer, each on its own TID.  ``memory`` are styles of memories
     by name, ``look_ahead`` the time steps that input products may be ahead of their recurrences, of all layers or by
-    node.  With ``share_engine`` "directions" both directions of a layer take turns on one engine.  With ``split_dense``
-    a dense layer behind both directions works in two halves while they do.
+    node.  With ``share_engine`` "directions" both directions of a layer take turns on one engine, with "layers" two
+    layers of a stack do.  With ``split_dense`` a dense layer behind both directions works in two halves while they do.
     ``constant_products`` says what products that take one cycle are built of: multiply, shift-add or da4ml.  A design
     that is not ``final`` stands for all of its foldings, which may have memories that it has not.  Raises ConfigError
     where the options cannot be met, UnsupportedError for what has no hardware, ToolError without da4ml.
@@ -104,7 +104,8 @@ def _plan(
         if isinstance(folding, Mapping):
             folding = Folding.from_dict(folding)
         if share_engine:
-            raise ConfigError("--share-engine shares an engine between directions; this model has one direction alone")
+            one = f"this model has one {share_engine.removesuffix('s')} alone"
+            raise ConfigError(f"--share-engine shares an engine between {share_engine}; {one}")
         if split:
             raise ConfigError("--split-dense is about a dense layer behind both directions; this model is one layer")
         return single.schedule(
@@ -122,7 +123,8 @@ def _plan(
     names, clock = tuple(output.name for output in shown), _clock(clock_mhz)
     options = Options(device(target), clock, False, _max_length(max_length), names, interleave, share_engine)
     options = replace(options, constant_products=constants)
-    engines = shared_engines(stages, aliases) if share_engine else {}
+    leaving = [wire.name for output in shown for wire in output.wires]
+    engines = shared_engines(share_engine, stages, aliases, leaving)
     parts = Split(list(stages), wires, frozenset())
     if split:
         if share_engine:
@@ -130,7 +132,7 @@ def _plan(
                 "--split-dense and --share-engine exclude each other: a half works while its own direction does"
             )
         options = replace(options, split_dense=True)
-        parts = in_halves(stages, wires, aliases, [wire.name for output in shown for wire in output.wires])
+        parts = in_halves(stages, wires, aliases, leaving)
     derived = _derive(parts.stages, interleave)
     wired = wire_up(
         network,

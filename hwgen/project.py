@@ -55,8 +55,6 @@ def build(design: Design, out: str | Path, backend: str = "hls") -> Project:
             f"--backend {backend} writes HLS C++ for AMD's compiler, which has no {target.name}; "
             f"take --backend rtl, or a --target of AMD's"
         )
-    if "hls" in backends and design.options.share_engine:
-        raise ConfigError(f"--share-engine {design.options.share_engine} is built by --backend rtl only, not {backend}")
     if "hls" in backends:
         check_storage(design)
     out = Path(out)

@@ -23,6 +23,7 @@ from hwgen.dataflow import (
     Node,
     ReverseNode,
     SelectNode,
+    StackNode,
     Stream,
     TurnsNode,
     WidenNode,
@@ -186,6 +187,9 @@ class _Balance:
             if node.stage.index < 0:
                 return _Lag(1, given.beats), _Hold(1)
             return _Lag(0, node.stage.index * self._interval), _Hold(0, node.stage.index)
+        if isinstance(node, StackNode):
+            # What leaves is of the second layer: it comes around once, behind a step of the first.
+            return _Lag(0, 2 * self._interval + node.outputs[0].beats), _Hold()
         if isinstance(node, MeetNode):
             return _Lag(1, 2 * given.beats + 4), _Hold(node.sequences if index == node.count_place else 1)
         if isinstance(node, TurnsNode | ReverseNode):

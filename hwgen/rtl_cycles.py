@@ -27,6 +27,7 @@ from hwgen.dataflow import (
     ReverseNode,
     SelectNode,
     SplitNode,
+    StackNode,
     TurnsNode,
     WidenNode,
 )
@@ -115,7 +116,7 @@ def period(design: Design) -> int:
     if isinstance(design, Schedule):
         times = timeline(design)
         loop = interval(design.turns * times.tiles, times.period, design.options.interleave)
-        return max(loop, design.turns * design.input_product.cycles, design.turns * times.refill)
+        return max(loop, design.turns * design.input_product.cycles, times.refill, times.back)
     return max(period(node.design) if isinstance(node, CellNode) else node.cycles for node in design.nodes)
 
 
@@ -164,9 +165,12 @@ def _node(
     elif isinstance(node, TurnsNode | ReverseNode):
         yield from reverse(inputs[0], outputs[0], node.inputs[0].beats if isinstance(node, TurnsNode) else 0)
     elif isinstance(node, KeepNode):
-        yield stream_cycles.keep(node.inputs[0].beats, node.turn, inputs[0], outputs[0])
+        yield stream_cycles.keep(node.inputs[0].beats, node.turn, inputs[0], outputs[0], node.stacked)
     elif isinstance(node, SplitNode):
-        yield stream_cycles.split(node.outputs[0].beats, inputs[0], outputs)
+        yield stream_cycles.split(node.outputs[0].beats, inputs[0], outputs, node.stacked)
+    elif isinstance(node, StackNode):
+        first, second = node.inputs
+        yield stream_cycles.stack((first.beats, second.beats), inputs, outputs[0])
     elif isinstance(node, ConcatNode):
         yield stream_cycles.concat([stream.beats for stream in node.inputs], inputs, outputs[0])
     elif isinstance(node, MeetNode):

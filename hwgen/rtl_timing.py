@@ -218,7 +218,29 @@ class Timeline(ABC):
     @property
     def refill(self) -> int:
         """Cycles between time steps that the buffer of sums allows, on average: it sets the rate where it is small."""
-        return -(-self.held // self.sums_steps)
+        return -(-self.design.turns * self.held // self.sums_steps)
+
+    @property
+    def back(self) -> int:
+        """Cycles between time steps that what comes back allows, of the first layer of a stack: 0 without one.
+
+        Of each second step the hidden state must be there and go through the input product for the second layer; behind
+        it comes the input of the step after next, which then follows in the recurrence as well.
+        """
+        if self.design.stack is None:
+            return 0
+        product, simd = self.design.input_product, self.design.folding.input_simd
+        filled = max(0, self.design.stack[0] - self.design.stack[1]) // simd
+        there = self.returned(simd) + filled + (product.folds - 1) * product.column_tiles
+        return -(-(there + self.interval + self.input_latency + 1) // 2)
+
+    def returned(self, simd: int) -> int:
+        """From the start of a step until its hidden state has come back to the input, in beats of ``simd`` codes."""
+        # Beats leave the output, are made narrower, and stand in a buffer for two cycles.
+        moved, parts = 0, self.design.units // math.gcd(self.design.units, simd)
+        for group in range(self.groups):
+            moved = max(moved, self.written(group, self.hidden) + 1) + parts
+        return moved + 1
 
     @property
     def output_vectors(self) -> int:

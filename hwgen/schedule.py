@@ -188,6 +188,8 @@ class Schedule:
     module: str = ""
     # The cells of both directions where they take turns, forward first; ``cell`` then has what they have in common.
     directions: tuple[RecurrentCell, RecurrentCell] | None = None
+    # Two layers of a stack instead: inputs of each.  A state goes around through the input once in two steps of each.
+    stack: tuple[int, int] | None = None
 
     def steps(self) -> Iterator[tuple[str, Certified]]:
         """Every step function with its place."""
@@ -242,7 +244,8 @@ class Schedule:
         # With little look-ahead both products wait for each other.
         refill = 0 if ahead is None else -(-(self.input_product.cycles + tiles + _LATENCIES) // ahead)
         loop = interval(self.turns * tiles, tiles + self.depth, self.options.interleave)
-        return max(loop, self.turns * self.input_cycles, self.turns * refill)
+        around = 0 if self.stack is None else (tiles + self.depth) // 2 + self.input_cycles
+        return max(loop, self.turns * self.input_cycles, self.turns * refill, around)
 
     @property
     def input_cycles(self) -> int:
@@ -345,16 +348,16 @@ def design_cell(
     module: str = "",
     packed: bool = False,
     directions: tuple[RecurrentCell, RecurrentCell] | None = None,
+    stack: tuple[int, int] | None = None,
 ) -> Schedule:
     """The hardware of one cell: a whole design, or the ``module`` of a larger one, between which codes are packed.
 
-    With ``directions``, which take turns on it, ``cell`` is what they have in common.  Raises ConfigError if the
-    folding does not fit the cell.
+    With ``directions``, which take turns on it, ``cell`` is what they have in common; with ``stack`` they are two
+    layers of so many inputs each.  Raises ConfigError if the folding does not fit the cell.
     """
-    check_folding(cell, folding)
+    check_folding(cell, folding, stack)
     gates, h = len(cell.rows), cell.hidden_size
     units = max(1, folding.hidden_pe // gates)
-
     ids = (options.interleave - 1).bit_length()
 
     def state(name: str, direction: str, what: str, codes: IntegerType, per_step: bool = False) -> Port:
@@ -387,6 +390,7 @@ def design_cell(
         outputs=tuple(ports[name] for name in OUTPUTS if name in options.outputs),
         module=module,
         directions=directions,
+        stack=stack,
     )
 
 

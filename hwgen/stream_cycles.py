@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from hwgen.dataflow import SelectNode
 from hwgen.events import Channel, Process, Series
+from hwgen.interleaving import StackTurns
 
 
 def fork(x: Channel, outputs: list[Channel]) -> Process:
@@ -126,24 +127,49 @@ def meet(beats: int, sides: list[Channel], y: Channel, left: Series, known: Seri
         sequence += 1
 
 
-def split(beats: int, x: Channel, outputs: list[Channel]) -> Process:
-    """So many ``beats`` to each output in turns."""
-    beat = vector = 0
-    while True:
-        y, place = outputs[vector % len(outputs)], vector // len(outputs) * beats
-        for number in range(beats):
-            y.offer((yield x.offered, beat), x.last[beat])
-            x.accept((yield y.moved, place + number))
-            beat += 1
-        vector += 1
-
-
-def keep(beats: int, turn: int, x: Channel, y: Channel) -> Process:
-    """Of two vectors in turns one passes, the other is dropped."""
-    beat = part = vector = 0
+def split(beats: int, x: Channel, outputs: list[Channel], stacked: bool = False) -> Process:
+    """So many ``beats`` to each output in turns, or as layers that are ``stacked`` take turns."""
+    beat = turn = 0
+    given = [0 for _ in outputs]
+    turns = StackTurns()
     while True:
         for _ in range(beats):
-            if vector % 2 == turn:
+            outputs[turn].offer((yield x.offered, beat), x.last[beat])
+            x.accept((yield outputs[turn].moved, given[turn]))
+            given[turn] += 1
+            beat += 1
+        turns.step(x.last[beat - 1])
+        turn = turns.turn if stacked else (turn + 1) % len(outputs)
+
+
+def stack(beats: tuple[int, int], inputs: list[Channel], y: Channel) -> Process:
+    """So many ``beats`` of each input as two layers take turns; what the shorter one lacks is filled up."""
+    whole, taken, beat, cycle = max(beats), [0, 0], 0, 0
+    turns = StackTurns()
+    while True:
+        turn, last = turns.turn, False
+        x = inputs[turn]
+        for number in range(whole):
+            given = number < beats[turn]
+            if given:
+                cycle = max(cycle, (yield x.offered, taken[turn]))
+                last = x.last[taken[turn]]
+            y.offer(cycle, last and number == whole - 1)
+            moved = yield y.moved, beat
+            if given:
+                x.accept(moved)
+                taken[turn] += 1
+            cycle, beat = moved + 1, beat + 1
+        turns.step(last)
+
+
+def keep(beats: int, kept: int, x: Channel, y: Channel, stacked: bool = False) -> Process:
+    """Of two vectors in turns one passes, the other is dropped."""
+    beat = part = turn = 0
+    turns = StackTurns()
+    while True:
+        for _ in range(beats):
+            if turn == kept:
                 y.offer((yield x.offered, beat), x.last[beat])
                 x.accept((yield y.moved, part))
                 part += 1
@@ -151,7 +177,8 @@ def keep(beats: int, turn: int, x: Channel, y: Channel) -> Process:
                 x.accept(0)
                 yield x.moved, beat
             beat += 1
-        vector += 1
+        turns.step(x.last[beat - 1])
+        turn = turns.turn if stacked else 1 - turn
 
 
 def select_from_first(node: SelectNode, x: Channel, y: Channel) -> Process:

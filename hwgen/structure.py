@@ -361,9 +361,9 @@ def _state(times: Timeline, flow: str) -> Unit:
 
 
 def _new_rows(count: Count, times: GruTimeline) -> None:
-    """The bias that rows of the candidate of a GRU start from, by unit."""
+    """The bias that rows of the candidate of a GRU start from, by unit and direction."""
     design, bits = times.design, mapping.total_bits(times.design)
-    if times.groups > 1:
+    if times.groups * design.turns > 1:
         for lane in range(design.units):
             columns = varying_columns(times.cell.new_hidden.bias[lane :: design.units, np.newaxis], bits)
             count.lut["constants"] += rom_luts(columns, count.fabric.lut_words)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwgen import mapping
-from hwgen.arrays import Value, choose, counter_bits
+from hwgen.arrays import Value, choose, counter_bits, greater
 from hwgen.backends.rtl_head import dense_lane, map_lane
 from hwgen.backends.rtl_step import StepBuilder
 from hwgen.counting import Count, Unit
@@ -26,6 +26,7 @@ from hwgen.dataflow import (
     ReverseNode,
     SelectNode,
     SplitNode,
+    StackNode,
     TurnsNode,
     WidenNode,
 )
@@ -89,7 +90,9 @@ def node_structure(node: Node, flow: str) -> Unit:
     elif isinstance(node, TurnsNode | ReverseNode):
         turned(count, stream.bits, stream.beats, node.max_length)
     elif isinstance(node, SplitNode | KeepNode):
-        split(count, stream.beats)
+        split(count, stream.beats, node.stacked)
+    elif isinstance(node, StackNode):
+        stack(count, stream.bits, node.inputs[0].beats, node.inputs[1].beats)
     elif isinstance(node, SelectNode):
         select(count, stream.bits, stream.beats, node.stage.index)
     else:
@@ -165,10 +168,21 @@ def turned(count: Count, bits: Value, beats: Value, length: int) -> None:
     halves(count, beats, length)
 
 
-def split(count: Count, beats: Value) -> None:
+def split(count: Count, beats: Value, stacked: bool = False) -> None:
     """hwgen_stream_split and hwgen_stream_keep: vectors of so many beats in turns."""
     count.lut["glue"] += 4
     count.counter(beats, 2)
+    if stacked:
+        count.lut["glue"] += 3
+        count.flag(2)
+
+
+def stack(count: Count, bits: Value, first: Value, second: Value) -> None:
+    """hwgen_stack_join: one of two streams of so many beats, or zeros."""
+    count.lut["mux"] += bits
+    count.lut["glue"] += 9
+    count.counter(greater(first, second), 2)
+    count.flag(3)
 
 
 def concat(count: Count, bits: Value, parts: int, beats: Value) -> None:

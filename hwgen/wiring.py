@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from hwgen.dataflow import (
@@ -27,13 +27,14 @@ from hwgen.dataflow import (
     ReverseNode,
     SelectNode,
     SplitNode,
+    StackNode,
     Stream,
     TurnsNode,
     WidenNode,
 )
-from hwgen.directions import common_cell
+from hwgen.directions import common_cell, stacked_cell
 from hwgen.errors import ConfigError, listing, printable
-from hwgen.folding import Folding, divisors, nearest, read_packing
+from hwgen.folding import DenseFolding, Folding, Foldings, divisors, legal_input_simd, nearest
 from hwgen.head_design import DenseDesign, MapDesign
 from hwgen.integer_cells import RecurrentCell
 from hwgen.integer_network import (
@@ -51,28 +52,9 @@ from hwgen.naming import identifier
 from hwgen.network import Network, NetworkOutput
 from hwgen.registers import dense_vectors, registers_for
 from hwgen.schedule import OUTPUTS, Options, Port, Schedule, design_cell, signed
+from hwgen.shared_engine import LAYERS
 from hwgen.split_dense import MeetStage, Part
 
-
-@dataclass(frozen=True)
-class DenseFolding:
-    """PE rows times SIMD columns a cycle of a dense layer."""
-
-    pe: int
-    simd: int
-    packing: int = 1
-
-    @staticmethod
-    def from_dict(data: object, label: str) -> DenseFolding:
-        """What a folding file says; raises ConfigError unless it has the form of one."""
-        given = data if isinstance(data, Mapping) else {}
-        pe, simd = (given.get(key) for key in ("pe", "simd"))
-        if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in (pe, simd)):
-            raise ConfigError(f'{label}: must be {{"pe": .., "simd": ..}} with integers of at least 1')
-        return DenseFolding(pe, simd, read_packing(given, label))  # type: ignore[arg-type]
-
-
-Foldings = dict[str, Folding | DenseFolding]
 # What Brevitas' export handlers add to the names of cells.
 _HANDLER = re.compile(r"[/.]?export_handler([/.]Quant\w+)?$|[/.]Quant\w+Cell$")
 _Simple = DenseStage | StepStage | SelectStage | ArgmaxStage
@@ -247,7 +229,8 @@ class _Wiring:
         """The node of a stage, with what must stand in front of it."""
         if isinstance(stage, RecurrentStage):
             if stage.name in self.engines:
-                self._engine(stage, self.engines[stage.name])
+                place = self._stack if self.options.share_engine == LAYERS else self._engine
+                place(stage, self.engines[stage.name])
             elif all(stage is not other for other in self.engines.values()):
                 self._cell(stage)
         elif isinstance(stage, DenseStage):
@@ -287,8 +270,17 @@ class _Wiring:
         module = self._module(name)
         if backward is None:
             return design_cell(self.network, stage.cell, options, folding, module, packed=True)
-        cell, directions = common_cell(stage.cell, backward), (stage.cell, backward)
-        return design_cell(self.network, cell, options, folding, module, packed=True, directions=directions)
+        directions = stage.cell, backward
+        if self.options.share_engine != LAYERS:
+            cell = common_cell(*directions)
+            return design_cell(self.network, cell, options, folding, module, packed=True, directions=directions)
+        inputs = stage.cell.input_size, backward.input_size
+        if name not in self.asked:
+            # The width of beats that vectors of both layers have.
+            simd = max(simd for simd in legal_input_simd(inputs[0], inputs) if simd <= folding.input_simd)
+            folding = replace(folding, input_simd=simd)
+        cell = stacked_cell(*directions)
+        return design_cell(self.network, cell, options, folding, module, True, directions, inputs)
 
     def _cell(self, stage: RecurrentStage) -> None:
         cell = stage.cell
@@ -305,10 +297,7 @@ class _Wiring:
         )
         # Both halves of its buffers: another path gives its first step after the last of this one came in.
         stored = self._stored[self._wire(stage.source)] + 2 * cell.reverse
-        outputs = tuple(
-            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step, port.id_bits)
-            for port in design.outputs
-        )
+        outputs = self._outputs(name, design)
         self.nodes.append(CellNode(name, inputs, outputs, design))
         for wire, stream in zip(wires.values(), outputs, strict=True):
             self._offer(wire, stream, stored)
@@ -319,21 +308,10 @@ class _Wiring:
         pairs = dict(zip(OUTPUTS, zip(forward.wires, backward.wires, strict=True), strict=False))
         pairs = {port: wires for port, wires in pairs.items() if any(self._readers[wire] for wire in wires)}
         design = self._design(name, forward, pairs, backward.cell)
-        inputs = []
-        for port in design.inputs:
-            given = [stage.fed[port.name] for stage in (forward, backward)]
-            sources = [wire for wire in given if wire is not None]
-            if port.name == "x":
-                inputs.append(self._turned(self._take(sources[0], port.lanes, f"x_{name}"), f"{name}_turns"))
-                continue
-            parts = tuple(self._take(wire, port.lanes, f"{port.name}_{name}") for wire in sources)
-            both = replace(parts[0], name=self._unique(f"{name}_{port.name}"), beats=2 * parts[0].beats)
-            self.nodes.append(ConcatNode(self._unique(f"{name}_{port.name}_concat"), parts, (both,)))
-            inputs.append(both)
-        outputs = tuple(
-            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step)
-            for port in design.outputs
-        )
+        x, *others = design.inputs
+        inputs = [self._turned(self._take(forward.source, x.lanes, f"x_{name}"), f"{name}_turns")]
+        inputs += [self._given(name, port, forward, backward) for port in others]
+        outputs = self._outputs(name, design)
         self.nodes.append(CellNode(name, tuple(inputs), outputs, design))
         stored = self._stored[self._wire(forward.source)]
         for stream, wires in zip(outputs, pairs.values(), strict=True):
@@ -345,6 +323,53 @@ class _Wiring:
                     end = self._reversed(end)
                 # Both give a step at the same time: the backward one is behind by the sequence that is reversed.
                 self._offer(wire, end, stored + direction)
+
+    def _stack(self, first: RecurrentStage, second: RecurrentStage) -> None:
+        """Two layers of a stack: their vectors take turns, and those of the first come back, in front of both."""
+        name = self._node_name(first)
+        pairs = dict(zip(OUTPUTS, zip(first.wires, second.wires, strict=True), strict=False))
+        read = {port for port, wires in pairs.items() if port == OUTPUTS[0] or any(self._readers[w] for w in wires)}
+        pairs = {port: wires for port, wires in pairs.items() if port in read}
+        design = self._design(name, first, pairs, second.cell)
+        x, *others = design.inputs
+        taken = self._take(first.source, x.lanes, f"x_{name}")
+        inputs = [replace(taken, name=self._unique(f"{name}_x"), beats=x.beats)]
+        inputs += [self._given(name, port, first, second) for port in others]
+        outputs = self._outputs(name, design)
+        place = len(self.nodes)
+        self.nodes.append(CellNode(name, tuple(inputs), outputs, design))
+        stored = self._stored[self._wire(first.source)]
+        (y, (_, wire)), *states = zip(outputs, pairs.values(), strict=True)
+        one, other = (replace(y, name=self._unique(f"{y.name}_{which}")) for which in ("first", "second"))
+        split = self._unique(f"split_{y.name}")
+        if self._readers[wire]:
+            self.nodes.append(SplitNode(split, (y,), (one, other), stacked=True))
+            self._offer(wire, other, stored)
+        else:
+            self.nodes.append(KeepNode(split, (y,), (one,), 0, stacked=True))
+        one = self._resize(one, x.lanes)
+        back = replace(one, name=self._unique(f"{name}_back"))
+        self.nodes.append(BufferNode(self._unique(f"buffer_{one.name}"), (one,), (back,), 2 * one.beats))
+        for stream, wires in states:
+            for wire, end in zip(wires, self._directions(stream, [bool(self._readers[w]) for w in wires]), strict=True):
+                if end is not None:
+                    self._offer(wire, end, stored)
+        self.nodes.insert(place, StackNode(self._unique(f"{name}_stack"), (taken, back), (inputs[0],)))
+
+    def _given(self, name: str, port: Port, *stages: RecurrentStage) -> Stream:
+        """The states that two layers begin with, that of the first one in front."""
+        wires = [wire for wire in (stage.fed[port.name] for stage in stages) if wire is not None]
+        parts = tuple(self._take(wire, port.lanes, f"{port.name}_{name}") for wire in wires)
+        both = replace(parts[0], name=self._unique(f"{name}_{port.name}"), beats=2 * parts[0].beats)
+        self.nodes.append(ConcatNode(self._unique(f"{name}_{port.name}_concat"), parts, (both,)))
+        return both
+
+    def _outputs(self, name: str, design: Schedule) -> tuple[Stream, ...]:
+        """The streams that leave a cell."""
+        return tuple(
+            Stream(self._unique(f"{name}_{port.name}"), port.codes, port.lanes, port.beats, port.per_step, port.id_bits)
+            for port in design.outputs
+        )
 
     def _turned(self, stream: Stream, name: str) -> Stream:
         """Both directions of a stream in turns."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from directions_models import MAX_LENGTH, bidirectional, engine, folding
+from directions_models import FINE, KINDS, MAX_LENGTH, bidirectional, engine, folding, of_one_kind
 from recurrent_networks import gru, network, rnn, side_by_side
 
 import hwgen
@@ -23,8 +23,9 @@ from hwgen.errors import ConfigError
 from hwgen.explore.space import space
 from hwgen.forms import choose
 from hwgen.integer import IntegerCell
+from hwgen.integer_cells import IntegerGru
 from hwgen.layers import InitialState, LstmLayer
-from hwgen.quantizer import IntegerType, RoundingMode
+from hwgen.quantizer import IntegerType, Quantizer, RoundingMode
 from hwgen.rtl_cycles import period, predict
 from hwgen.rtl_timing import timeline
 from hwgen.schedule import Schedule
@@ -104,11 +105,32 @@ def engine_of(design: Dataflow) -> Schedule:
 def test_what_both_have_in_common_holds_every_number_of_each() -> None:
     one, other = cells("default", "wide_range")
     common = common_cell(one, other)
+    assert isinstance(common, IntegerCell)
     for name in ("input", "forget", "cell", "output"):
         for gate in (one.gate(name), other.gate(name)):
             assert common.gate(name).total.lo <= gate.total.lo <= gate.total.hi <= common.gate(name).total.hi
             assert common.gate(name).input_sum.lo <= gate.input_sum.lo
             assert common.gate(name).weight.bits >= gate.weight.bits
+    assert all(certified.proof.holds for _, certified in common.steps())
+
+
+def test_both_sums_of_a_candidate_hold_every_number_of_each() -> None:
+    design = hwgen.schedule(of_one_kind(gru, {"bits": 4}, {"channels": 8, "accumulator": FINE}), max_length=MAX_LENGTH)
+    assert isinstance(design, Dataflow)
+    one, other = (node.design.cell for node in design.nodes if isinstance(node, CellNode))
+    common = common_cell(one, other)
+    assert isinstance(one, IntegerGru) and isinstance(other, IntegerGru) and isinstance(common, IntegerGru)
+    for name in ("new_input", "new_hidden"):
+        whole = getattr(common, name)
+        for begin, part in ((0, getattr(one, name)), (8, getattr(other, name))):
+            assert whole.total.lo <= part.total.lo <= part.total.hi <= whole.total.hi
+            assert whole.weight.bits >= part.weight.bits
+            assert np.array_equal(whole.weights[begin:][:8], part.weights)
+            assert np.array_equal(whole.bias[begin:][:8], part.bias)
+            # Its step is that of the direction, for every sum of each unit.
+            sums = np.repeat(np.arange(part.total.lo, part.total.hi + 1)[:, np.newaxis], 8, axis=1)
+            every = np.hstack([sums, sums])
+            assert np.array_equal(whole.step.form.evaluate(every)[:, begin:][:, :8], part.step.form.evaluate(sums))
     assert all(certified.proof.holds for _, certified in common.steps())
 
 
@@ -130,10 +152,17 @@ def test_directions_that_no_constants_make_alike_are_refused(forward: str, backw
         engine(bidirectional(forward, backward))
 
 
+def test_gates_with_another_code_of_one_are_refused() -> None:
+    model = of_one_kind(gru, {}, {"sigmoid": Quantizer((2.0**-6,), (0,), IntegerType(8, False))})
+    message = DIFFER.format("the code of 1 of their update gates: 128 and 64")
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        engine(model)
+
+
 def test_what_has_no_directions_to_share_is_refused() -> None:
     model = hwgen.load(Path(__file__).parent / "models" / "default.onnx")
     refused: list[tuple[Any, str, str]] = [
-        (model, "layers", "--share-engine must be directions, not 'layers'"),
+        (model, "units", "--share-engine must be directions or layers, not 'units'"),
         (
             model,
             "directions",
@@ -143,19 +172,13 @@ def test_what_has_no_directions_to_share_is_refused() -> None:
             network([rnn("a"), rnn("b", source="a.sequence", inputs=8)], [rnn("b").wires[0]]),
             "directions",
             "--share-engine directions shares one engine between both directions of a layer; this model has no two "
-            "recurrent layers of one size, one of them reversed, that read the same values; leave the option out",
+            "recurrent layers of one kind and size, one of them reversed, that read the same values; leave the option "
+            "out",
         ),
     ]
-    for layer in (rnn, gru):
-        both = layer("a"), layer("b", reverse=True)
-        refused.append(
-            (
-                network([*both, side_by_side("both", *both)], [side_by_side("both", *both).wires[0]]),
-                "directions",
-                "--share-engine: 'a' and 'b' are no LSTM layers; leave the option out, each direction then has its own "
-                "engine",
-            )
-        )
+    both = rnn("a"), gru("b", reverse=True)
+    mixed = network([*both, side_by_side("both", *both)], [side_by_side("both", *both).wires[0]])
+    refused.append((mixed, *refused[-1][1:]))
     for what, option, message in refused:
         with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
             hwgen.schedule(what, share_engine=option)
@@ -169,15 +192,6 @@ def test_a_state_that_one_direction_alone_is_given_is_refused() -> None:
     inputs = tuple(port for port in model.inputs if port.name != "backward_h0")
     with pytest.raises(ConfigError, match="the initial hidden state is a graph input of one direction and a constant"):
         engine(replace(model, layers=(one, state, both), inputs=inputs))
-
-
-def test_the_hls_backend_refuses(tmp_path: Path) -> None:
-    design = engine(bidirectional("default", "default"))
-    for backend in ("hls", "all"):
-        message = f"^--share-engine directions is built by --backend rtl only, not {backend}$"
-        with pytest.raises(ConfigError, match=message):
-            hwgen.build(design, tmp_path / "project", backend=backend)
-        assert not (tmp_path / "project").exists()
 
 
 def test_where_a_step_waits_for_its_state_the_other_direction_takes_no_time() -> None:
@@ -203,8 +217,10 @@ def test_where_a_step_waits_for_its_state_the_other_direction_takes_no_time() ->
             assert period(shared) < 1.7 * period(alone)
 
 
-def test_the_design_space_knows_both_directions_on_one_engine() -> None:
-    model = bidirectional("default", "wide_range")
+@pytest.mark.parametrize("kind", ["LSTM", "RNN, scales that differ", "GRU, scales that differ"])
+def test_the_design_space_knows_both_directions_on_one_engine(kind: str) -> None:
+    of_kind = KINDS.get(kind)
+    model = of_kind.model() if of_kind else bidirectional("default", "wide_range")
     where = space(engine(model))
     generator = np.random.default_rng(1)
     rows = tuple(generator.integers(0, len(table), 8) for table in where.tables)

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import meeting_paths
 import pytest
 from click.testing import CliRunner
 from conftest import EXAMPLE, MODELS
@@ -124,15 +125,29 @@ def test_the_rate_is_what_the_process_simulation_shows(name: str) -> None:
             assert max(found) == timing.cycles if alone else max(found) >= timing.cycles, timing.name
 
 
+def test_the_timeline_is_of_sequences_that_the_design_takes() -> None:
+    # A state is picked at step 12; a reversed layer stores three steps.
+    for design, steps in (
+        (DESIGNS["fast clock"](), 8),
+        (hwgen.schedule(meeting_paths.picked()), 13),
+        (hwgen.schedule(hwgen.load(MODELS / "reversed.onnx"), max_length=3), 3),
+    ):
+        data = timelines.sequence(design)
+        assert data["lengths"] == [steps, steps]
+        assert all(len(row["bars"]) in (2, 2 * steps) for row in data["rows"])
+
+
 @pytest.mark.parametrize("name", DESIGNS)
 def test_the_sequence_timeline_is_what_is_predicted(name: str) -> None:
     design = DESIGNS[name]()
     data = timelines.sequence(design)
-    predicted = predict(design, timelines.SEQUENCES)
+    lengths = data["lengths"]
+    assert len(lengths) == 2
+    predicted = predict(design, lengths)
     assert {port: (entry["first"], entry["last"]) for port, entry in data["outputs"].items()} == predicted.ports
     for row in data["rows"]:
         per_step = row["bars"][0]["step"] is not None
-        assert len(row["bars"]) == (sum(timelines.SEQUENCES) if per_step else len(timelines.SEQUENCES)), row["title"]
+        assert len(row["bars"]) == (sum(lengths) if per_step else len(lengths)), row["title"]
         assert all(bar["begin"] < bar["end"] for bar in row["bars"]), row["title"]
         begins = [bar["begin"] for bar in row["bars"]]
         assert begins == sorted(begins), row["title"]

@@ -123,8 +123,13 @@ def code_type(certified: Certified) -> str:
     return ap_type(IntegerType.holding(certified.step.first, certified.step.last))
 
 
-def step_struct(certified: Certified, struct: str | None = None, channels: str = "units") -> dict[str, object]:
-    """The constants of a step function; ``channels`` is what has one of its own where they are several."""
+def step_struct(
+    certified: Certified, struct: str | None = None, channels: str = "units", index: str = "channel"
+) -> dict[str, object]:
+    """The constants of a step function; ``channels`` is what has one of its own where they are several.
+
+    ``index`` is the place of the constants of a ``channel``, in C++.
+    """
     step, form = certified.step, certified.form
     phrase = _PHRASES[form.kind].format(shift=getattr(form, "shift", 0), count=step.thresholds.shape[1], size=step.size)
     shared = f"one for all {channels}" if step.channels == 1 else f"one for each of {step.channels} {channels}"
@@ -141,14 +146,15 @@ def step_struct(certified: Certified, struct: str | None = None, channels: str =
         "hi": step.last,
         "step": step,
         "form": form,
+        "index": index if step.channels > 1 else "0",
     }
     if isinstance(form, ShiftForm):
-        entry |= {"total": ap_type(_shift_total(certified, form)), "offset": constants("offset", form.offset)}
+        entry |= {"total": ap_type(_shift_total(certified, form)), "offset": constants("offset", form.offset, index)}
     elif isinstance(form, MultiplyForm):
         entry |= {
             "total": ap_type(_multiply_total(certified, form)),
-            "multiplier": constants("multiplier", form.multiplier),
-            "offset": constants("offset", form.offset),
+            "multiplier": constants("multiplier", form.multiplier, index),
+            "offset": constants("offset", form.offset, index),
         }
     elif isinstance(form, SearchForm):
         nodes = form.nodes()
@@ -164,12 +170,13 @@ def step_struct(certified: Certified, struct: str | None = None, channels: str =
     return entry
 
 
-def constants(name: str, values: IntArray) -> dict[str, object]:
-    """One constant, or a memory with one entry per channel."""
+def constants(name: str, values: IntArray, index: str = "channel") -> dict[str, object]:
+    """One constant, or a memory with an entry for each channel, at the ``index`` that C++ computes of it."""
     interval = Interval(int(values.min()), int(values.max()))
     kind = signed(interval)
     return {
         "name": name,
+        "index": index,
         "type": ap_type(kind),
         "value": f"{int(values[0])}{'LL' if kind.bits > 32 else ''}" if len(values) == 1 else None,
         "memory": None if len(values) == 1 else memory(name, values),

@@ -8,6 +8,7 @@ import numpy as np
 from hwgen.backends.cpp import ap_type, call, code_type, constants, matrix, memory, step_struct
 from hwgen.backends.hls_storage import fifo, storage
 from hwgen.backends.naming import top_name
+from hwgen.directions import DIRECTIONS
 from hwgen.forms import Certified
 from hwgen.integer import IntegerCell, IntegerGate, Interval
 from hwgen.integer_cells import IntegerGru, IntegerRnn, RecurrentCell
@@ -25,8 +26,8 @@ def cell_context(design: Schedule) -> dict[str, object]:
     cell = design.cell
     input_sums, totals = signed(design.input_product.sums), signed(design.hidden_product.sums)
     ports = (*design.inputs, *design.outputs)
-    contexts = design.options.interleave
-    # Of interleaved sequences only what leaves names its context.
+    contexts, sets = design.contexts, design.turns
+    # Of interleaved sequences and of directions only what leaves names its context.
     initial = "initial_" if contexts > 1 else ""
     initial_beats = {"h0": f"{initial}hidden_beat", "c0": f"{initial}cell_beat"}
     beats = initial_beats | {"y": "hidden_beat", "h_n": "hidden_beat", "c_n": "cell_beat"}
@@ -36,13 +37,22 @@ def cell_context(design: Schedule) -> dict[str, object]:
         "guard": f"{top_name(design)}_".upper(),
         "recurrent_parameters": [
             "hls::stream<sums_beat>& sums",
-            *(["hls::stream<Contexts::id_t>& contexts"] if contexts > 1 else []),
+            *(["hls::stream<Contexts::id_t>& contexts"] if contexts > sets or design.stack else []),
             *(codes[port.name] for port in design.inputs if port.name != "x"),
             "hls::stream<states_beat>& states",
+        ],
+        "product_parameters": [
+            "hls::stream<input_beat>& codes",
+            "hls::stream<projected_beat>& sums",
+            *(["hls::stream<Contexts::id_t>& sets"] if design.stack else []),
         ],
         "select_parameters": ["hls::stream<states_beat>& states", *(codes[port.name] for port in design.outputs)],
         "design": design,
         "contexts": contexts,
+        # Directions, or layers, each with weights, constants and initial states of its own; their steps take turns.
+        "sets": sets,
+        "stacked": design.stack is not None,
+        "kept_codes": sets * cell.hidden_size,
         "context_gap": _GAP * design.depth,
         "context_steps": context_steps(design),
         "initial_beats": initial_beats,
@@ -53,8 +63,8 @@ def cell_context(design: Schedule) -> dict[str, object]:
         "total": ap_type(totals),
         "products": [matrix(design.input_product, "input_", "sum_t"), matrix(design.hidden_product, "hidden_")],
         "bias": memory("bias", design.bias),
-        "initial": [_initial("InitialHidden", "hidden_t", "h0", cell.initial_hidden)],
-        "steps": [step_struct(certified) for _, certified in cell.steps()],
+        "initial": [_initial(design, "InitialHidden", "hidden_t", "h0", cell.initial_hidden)],
+        "steps": [_step(design, certified) for _, certified in cell.steps()],
         "resize": _resize(design),
         "run_ahead": run_ahead(design),
         "sums_fifo": sums_fifo(design),
@@ -70,8 +80,8 @@ def cell_context(design: Schedule) -> dict[str, object]:
     if isinstance(cell, IntegerGru):
         return context | _gru(design, cell)
     context["initial"] = [
-        _initial("InitialHidden", "hidden_t", "h0", cell.initial_hidden),
-        _initial("InitialCell", "cell_t", "c0", cell.initial_cell),
+        _initial(design, "InitialHidden", "hidden_t", "h0", cell.initial_hidden),
+        _initial(design, "InitialCell", "cell_t", "c0", cell.initial_cell),
     ]
     return context | _lstm(design, cell)
 
@@ -166,14 +176,24 @@ def _owners(design: Schedule) -> dict[str, str]:
     return {"x": "", "y": ""} if alone else {"x": ", InputMatrix", "y": ", HiddenMatrix"}
 
 
-def _initial(struct: str, code: str, port: str, codes: IntArray | None) -> dict[str, object]:
+def _step(design: Schedule, certified: Certified) -> dict[str, object]:
+    """The constants of a step function; a unit of the second direction is counted on from those of the first."""
+    if design.directions and certified.step.channels == DIRECTIONS:
+        channels = "layers" if design.stack else "directions"
+        return step_struct(certified, channels=channels, index=f"channel >= {design.cell.hidden_size}")
+    return step_struct(certified)
+
+
+def _initial(design: Schedule, struct: str, code: str, port: str, codes: IntArray | None) -> dict[str, object]:
     """A state before a sequence: constant ``codes``, or what arrives on ``port``."""
     entry: dict[str, object] = {"struct": struct, "code": code, "port": port}
     if codes is None:
         return entry | {"kind": "stream"}
     if (codes == codes[0]).all():
         return entry | {"kind": "uniform", "value": int(codes[0])}
-    return entry | {"kind": "constant", "memory": memory("codes", codes)}
+    # Each direction has its own, be they the same.
+    every = np.tile(codes, design.turns * design.cell.hidden_size // len(codes))
+    return entry | {"kind": "constant", "memory": memory("codes", every)}
 
 
 def _resize(design: Schedule) -> dict[str, int]:

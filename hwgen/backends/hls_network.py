@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +23,17 @@ from hwgen.dataflow import (
     Dataflow,
     DenseNode,
     ForkNode,
+    KeepNode,
     MapNode,
     MeetNode,
     NarrowNode,
     Node,
+    ReverseNode,
     SelectNode,
+    SplitNode,
+    StackNode,
     Stream,
+    TurnsNode,
     WidenNode,
 )
 from hwgen.schedule import signed
@@ -48,6 +54,11 @@ _FUNCTIONS: dict[type[Node], str] = {
     ConcatNode: "concat_parts",
     SelectNode: "select_step",
     ArgmaxNode: "find_greatest",
+    TurnsNode: "take_turns",
+    ReverseNode: "reverse_steps",
+    SplitNode: "split_directions",
+    KeepNode: "keep_direction",
+    StackNode: "join_layers",
 }
 
 
@@ -97,6 +108,8 @@ class _Top:
     tasks: list[Task] = field(default_factory=list)
     # The stream of the contexts of interleaved sequences, if there is one.
     contexts: str = ""
+    # Those that say which layer of a stack a vector is of, by the stream of these: for its product, and its recurrence.
+    layers: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def link(self, name: str, beat: str, depth: int = _DEPTH, why: str = "") -> str:
         """A stream of its own; returns the name that was free."""
@@ -119,7 +132,9 @@ class _Top:
 def network_context(design: Dataflow, environment: jinja2.Environment) -> dict[str, object]:
     """What network.cpp.jinja prints."""
     top = _top(design)
-    headers = {"streams.hpp"} | ({"contexts.hpp"} if design.options.interleave > 1 else set())
+    headers = {"streams.hpp"}
+    if any(isinstance(node, CellNode) and node.design.contexts > 1 for node in design.nodes):
+        headers.add("contexts.hpp")
     for node in design.nodes:
         headers |= _headers(design, node)
     return {
@@ -176,6 +191,11 @@ def beat_type(stream: Stream, leaves: bool = False) -> str:
     return f"hwgen::beat<{ap_type(stream.codes.storage)}, {stream.lanes}>"
 
 
+def _turned_type(stream: Stream) -> str:
+    """The C++ type of the beats that leave an engine of both directions."""
+    return f"hwgen::context_beat<{ap_type(stream.codes.storage)}, {stream.lanes}, ap_uint<1> >"
+
+
 def _id_type(stream: Stream) -> str:
     """The C++ type of its contexts."""
     return f"ap_uint<{stream.id_bits}>"
@@ -230,7 +250,7 @@ def _node_context(design: Dataflow, node: Node) -> dict[str, Any]:
         "options": design.options,
         "node": node,
         "title": f"{node.name}: {_title(node)}",
-        "inputs": [beat_type(stream) for stream in node.inputs],
+        "inputs": [_turned_type(s) if isinstance(node, SplitNode | KeepNode) else beat_type(s) for s in node.inputs],
         "outputs": [beat_type(stream) for stream in node.outputs],
     }
     if isinstance(node, CellNode):
@@ -261,6 +281,8 @@ def _title(node: Node) -> str:
     if isinstance(node, CellNode):
         cell = node.design.cell
         order = ", from the last step to the first" if cell.reverse else ""
+        both = ", two layers in turns" if node.design.stack else ", in both directions in turns"
+        order = both if node.design.directions else order
         kind = {"cell": "LSTM", "rnn": "RNN", "gru": "GRU"}[_kind(node)]
         return f"{kind} of {cell.hidden_size} units on {cell.input_size} inputs{order}"
     if isinstance(node, DenseNode):
@@ -277,6 +299,11 @@ def _title(node: Node) -> str:
         ConcatNode: "vectors one behind the other",
         MeetNode: "sums of both directions, added step by step",
         ArgmaxNode: "index of the greatest code",
+        TurnsNode: "time steps in both directions, in turns",
+        ReverseNode: "time steps from the last to the first",
+        SplitNode: "a stream for each direction or layer",
+        KeepNode: "one of two directions or layers",
+        StackNode: "time steps of two layers in turns",
     }.get(type(node), "")
 
 
@@ -317,8 +344,11 @@ def _top(design: Dataflow) -> _Top:
     top = _Top({port.name for port in (*design.inputs, *design.outputs)})
     # A buffer is the depth of the stream in front of it: what leaves it has no stream of its own.
     behind = {node.outputs[0].name: node for node in design.nodes if isinstance(node, BufferNode)}
+    turned = {node.inputs[0].name for node in design.nodes if isinstance(node, SplitNode | KeepNode)}
     for stream in design.streams:
-        if stream.name not in behind:
+        if stream.name in turned:
+            top.link(stream.name, _turned_type(stream))
+        elif stream.name not in behind:
             top.link(stream.name, beat_type(stream, all(stream is not edge.stream for edge in design.input_edges)))
 
     def place(stream: Stream) -> str:
@@ -360,6 +390,12 @@ def _top(design: Dataflow) -> _Top:
             streams.append(top.contexts)
         top.task(f"read_{edge.port.name}", f"{ports}::read_{edge.port.name}", edge.port.name, *streams)
     for node in design.nodes:
+        if isinstance(node, CellNode) and node.design.stack:
+            kind, why = "ap_uint<1>", "One for each time step: as many as there are between the join and the recurrence"
+            sets = top.link(f"{node.name}_sets", kind)
+            contexts = top.link(f"{node.name}_contexts", kind, context_steps(node.design), why)
+            top.layers[node.inputs[0].name] = sets, contexts
+    for node in design.nodes:
         _add(top, node, _space(design, node), [place(s) for s in node.inputs], [place(s) for s in node.outputs])
     for edge in design.output_edges:
         top.task(f"write_{edge.port.name}", f"{ports}::write_{edge.port.name}", place(edge.stream), edge.port.name)
@@ -374,6 +410,8 @@ def _add(top: _Top, node: Node, space: str, inputs: list[str], outputs: list[str
         sums = top.link(f"{node.name}_sums", f"{space}::sums_beat")
         top.task(f"{node.name}_product", f"{space}::product", *inputs, sums)
         top.task(f"{node.name}_activate", f"{space}::activate", sums, *outputs)
+    elif isinstance(node, StackNode):
+        top.task(node.name, f"{space}::{_FUNCTIONS[type(node)]}", *inputs, *outputs, *top.layers[outputs[0]])
     elif isinstance(node, MeetNode):
         *sides, counted = inputs
         why = "Of each sequence how many steps it has"
@@ -390,21 +428,24 @@ def _add_cell(top: _Top, node: CellNode, space: str, inputs: list[str], outputs:
     common = int(np.gcd(have, want))
     codes, *given = inputs
 
-    def through(codes: str, step: str, beat: str, depth: int = _DEPTH, why: str = "") -> str:
+    def through(codes: str, step: str, beat: str, depth: int = _DEPTH, why: str = "", more: Sequence[str] = ()) -> str:
         after = top.link(f"{name}_{step}", f"{space}::{beat}", depth, why)
-        top.task(f"{name}_{step}", f"{space}::{step}", codes, after)
+        top.task(f"{name}_{step}", f"{space}::{step}", codes, after, *more)
         return after
 
     if design.cell.reverse:
         codes = through(codes, "reverse_x", "input_beat")
     chain = ["input_product", *(["narrow_sums"] if common < have else []), *(["widen_sums"] if common < want else [])]
     beats = {"input_product": "projected_beat", "narrow_sums": "narrowed_beat", "widen_sums": "sums_beat"}
+    sets, contexts = (
+        ([name] for name in top.layers[codes]) if design.stack else ([], [top.contexts] * bool(top.contexts))
+    )
     for step in chain[:-1]:
-        codes = through(codes, step, beats[step])
-    codes = through(codes, chain[-1], "sums_beat", run_ahead(design), "As deep as the input product is to run ahead")
+        codes = through(codes, step, beats[step], more=sets if step == chain[0] else [])
+    why = "As deep as the input product is to run ahead"
+    codes = through(codes, chain[-1], "sums_beat", run_ahead(design), why, sets if len(chain) == 1 else [])
     top.links[codes].memory = sums_fifo(design)
     states = top.link(f"{name}_states", f"{space}::states_beat")
-    contexts = [top.contexts] if top.contexts else []
     top.task(f"{name}_recurrent_step", f"{space}::recurrent_step", codes, *contexts, *given, states)
     # Outputs in time order leave a reversed layer by way of the second reversal.
     backward = {

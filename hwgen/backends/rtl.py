@@ -25,6 +25,9 @@ from hwgen.rtl_timing import GruTimeline, LstmTimeline, Timeline, timeline
 from hwgen.schedule import Port, Schedule
 from hwgen.sharing import shared_weights
 
+# Places where the group of a direction's own constants is needed.
+_OWN = ("constants", "cell_read", "starts")
+
 
 def generate(design: Design, origin: str, registers: Registers | None = None) -> dict[str, str]:
     """The files of the RTL project as {path: text}; ``origin`` says in each header what it was made from."""
@@ -104,8 +107,8 @@ def _context(design: Schedule, times: Timeline) -> dict[str, object]:
         "contexts": design.contexts,
         "context_bits": design.context_bits,
         "directions": design.turns,
-        # Places where the group of a direction's own constants is needed.
-        "own_rows": sorted({places[what] for what in ("constants", "cell_read") if design.directions}),
+        "stacked": design.stack is not None,
+        "own_rows": sorted({places[what] for what in _OWN if design.directions and what in places}),
         "weight_tile_bits": index_bits(hidden.tiles),
         "read_row_bits": index_bits(design.turns * times.column_tiles),
         "state_memory": _state_memory(design),

@@ -24,6 +24,7 @@ from hwgen.dataflow import (
     ReverseNode,
     SelectNode,
     SplitNode,
+    StackNode,
     Stream,
     TurnsNode,
     WidenNode,
@@ -181,7 +182,7 @@ def _instance(design: Dataflow, node: Node) -> Instance:
             ("last_o", f"{node.outputs[0].name}_last"),
         )
         if isinstance(node, SplitNode):
-            of_each = (width, ("Beats", node.outputs[0].beats))
+            of_each = (width, ("Beats", node.outputs[0].beats), *([("Stacked", 1)] if node.stacked else []))
             return Instance("hwgen_stream_split", name, of_each, (*_from(stream), *outputs))
         return Instance("hwgen_stream_fork", name, (width, ("Outputs", len(node.outputs))), (*_from(stream), *outputs))
     (after,) = node.outputs
@@ -199,18 +200,16 @@ def _instance(design: Dataflow, node: Node) -> Instance:
         module = "hwgen_sequence_turns" if isinstance(node, TurnsNode) else "hwgen_sequence_reverse"
         return Instance(module, name, half, through)
     if isinstance(node, KeepNode):
-        kept = (width, ("Beats", stream.beats), ("Turn", node.turn))
+        kept = (width, ("Beats", stream.beats), ("Turn", node.turn), *([("Stacked", 1)] if node.stacked else []))
         return Instance("hwgen_stream_keep", name, kept, through)
     if isinstance(node, ConcatNode):
         beats = ", ".join(f"32'd{part.beats}" for part in reversed(node.inputs))
         parameters = (width, ("Parts", len(node.inputs)), ("Beats", f"{{{beats}}}"))
-        inputs = (
-            ("valid_i", _joined(node.inputs, "valid")),
-            ("ready_o", _joined(node.inputs, "ready")),
-            ("data_i", _joined(node.inputs, "data")),
-            ("last_i", _joined(node.inputs, "last")),
-        )
-        return Instance("hwgen_stream_concat", name, parameters, (*_CLOCK, *inputs, *_to(after)))
+        return Instance("hwgen_stream_concat", name, parameters, (*_CLOCK, *_side_by_side(node), *_to(after)))
+    if isinstance(node, StackNode):
+        first, second = node.inputs
+        beats_of_each = (width, ("FirstBeats", first.beats), ("SecondBeats", second.beats))
+        return Instance("hwgen_stack_join", name, beats_of_each, (*_CLOCK, *_side_by_side(node), *_to(after)))
     if isinstance(node, SelectNode):
         back, index = int(node.stage.index < 0), node.stage.index
         place = -index - 1 if back else index
@@ -272,6 +271,12 @@ def _to(stream: Stream) -> tuple[tuple[str, str], ...]:
     name = stream.name
     links = (("valid_o", "valid"), ("ready_i", "ready"), ("data_o", "data"), ("last_o", "last"))
     return tuple((port, f"{name}_{what}") for port, what in links)
+
+
+def _side_by_side(node: Node) -> tuple[tuple[str, str], ...]:
+    """All inputs of a node as one port."""
+    links = (("valid_i", "valid"), ("ready_o", "ready"), ("data_i", "data"), ("last_i", "last"))
+    return tuple((port, _joined(node.inputs, what)) for port, what in links)
 
 
 def _joined(streams: tuple[Stream, ...], what: str) -> str:

@@ -35,6 +35,7 @@ from hwgen.dataflow import (
     ReverseNode,
     SelectNode,
     SplitNode,
+    StackNode,
     Stream,
     TurnsNode,
     WidenNode,
@@ -171,6 +172,8 @@ class _Walk:
     origin: dict[str, str] = field(default_factory=dict)
     readers: dict[str, Any] = field(default_factory=dict)
     wanted: dict[str, IntArray] = field(default_factory=dict)
+    # What comes back to the layers of a stack, by name: the stream that it is joined to.
+    returned: dict[str, str] = field(default_factory=dict)
     sums: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.0))
     slowest: Any = 1
 
@@ -191,6 +194,8 @@ class _Walk:
         if isinstance(node, NarrowNode | WidenNode | ForkNode):
             for output in node.outputs:
                 self.origin[output.name] = self._source(node.inputs[0])
+        elif isinstance(node, StackNode):
+            self.returned[node.inputs[1].name] = node.outputs[0].name
         elif isinstance(node, CellNode | DenseNode):
             source = self._source(node.inputs[0])
             self.wanted.setdefault(source, self.chosen[node.name].lanes_in)
@@ -277,6 +282,21 @@ class _Walk:
             self._meet(node)
             return
         stream = node.inputs[0]
+        if isinstance(node, StackNode):
+            lanes = self.wanted[node.outputs[0].name]
+            first, second = (given.width // lanes for given in node.inputs)
+            bits = lanes * stream.code_bits
+            pace = self._take(stream, lanes)
+            self._add(lambda count: laws.stack(count, bits, first, second))
+            self._give(node.outputs[0], lanes, pace)
+            return
+        if node.outputs[0].name in self.returned:
+            assert isinstance(node, BufferNode), f"{node.name}: not in the design space"
+            lanes, vectors = self.wanted[self.returned[node.outputs[0].name]], node.depth // stream.beats
+            self._take(stream, lanes)
+            bits, depth = lanes * stream.code_bits, vectors * (stream.width // lanes)
+            self._add(lambda count: laws.buffer(count, bits, depth, node.style))
+            return
         if isinstance(node, BufferNode | TurnsNode) and node.outputs[0].name in self.wanted:
             # A graph input has the lanes that the reader behind the buffer asks for.
             self.lanes.setdefault(self._source(stream), self.wanted[node.outputs[0].name])
@@ -291,7 +311,8 @@ class _Walk:
             stored = pace.first + rest * pace.apart + (0 if isinstance(node, TurnsNode) else pace.span)
             given = _Pace(stored + 3, beats - 1, beats * (2 if isinstance(node, TurnsNode) else 1))
         elif isinstance(node, SplitNode | KeepNode):
-            self._add(lambda count: laws.split(count, beats))
+            stacked = node.stacked
+            self._add(lambda count: laws.split(count, beats, stacked))
             given = pace
         elif isinstance(node, BufferNode):
             given = replace(pace, first=pace.first + 2)

@@ -21,7 +21,7 @@ from hwgen.counting import Unit
 from hwgen.dataflow import CellNode, DenseNode
 from hwgen.devices import Device
 from hwgen.errors import ConfigError
-from hwgen.folding import Folding, divisors, legal_hidden_pe, legal_packings, product_folding
+from hwgen.folding import Folding, divisors, legal_hidden_pe, legal_input_simd, legal_packings, product_folding
 from hwgen.interleaving import interval
 from hwgen.packing import Asked, choices
 from hwgen.quantizer import IntArray
@@ -88,7 +88,7 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
     cell, options = design.cell, design.options
     rows = len(cell.rows) * cell.hidden_size
     sides = [
-        [(pe, simd) for pe in divisors(rows) for simd in divisors(cell.input_size)],
+        [(pe, simd) for pe in divisors(rows) for simd in legal_input_simd(cell.input_size, design.stack)],
         [(pe, n) for pe in legal_hidden_pe(len(cell.rows), cell.hidden_size) for n in divisors(cell.hidden_size)],
     ]
 
@@ -104,7 +104,9 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
 
     def times(inputs: Fold, hidden: Fold) -> Timeline:
         folding, packed = folding_of(inputs, hidden), design.inputs[0].packed
-        folded = design_cell(design.network, cell, options, folding, design.module, packed, design.directions)
+        folded = design_cell(
+            design.network, cell, options, folding, design.module, packed, design.directions, design.stack
+        )
         return timeline(folded, registers)
 
     front = [times(fold, (1, 1, 1)) for fold in first_side]
@@ -142,15 +144,24 @@ def cell_table(name: str, design: Schedule, flow: str, registers: Registers | No
     shape = (len(front), len(back))
     turns = design.turns
     taken = np.array([interval(turns * t.tiles, t.period, options.interleave) for t in back])
-    # Of two directions the second one follows the first.
+    # Of two directions the second one follows the first; of two layers a step behind, which has come around.
     later = (turns - 1) * np.maximum(_row(t.tiles for t in back), tiles_in)
+    around = behind = np.zeros(shape, np.int64)
+    if design.stack:
+        simds = [simd for _, simd, _ in first_side]
+        returned = {simd: [times.returned(simd) for times in back] for simd in set(simds)}
+        filled = max(0, design.stack[0] - design.stack[1]) // _column(simds)
+        there = np.array([returned[simd] for simd in simds], np.int64) + filled
+        folds = tiles_in - _column(t.design.input_product.column_tiles for t in front)
+        around = -(-(there + folds + least + latency_in + 1) // 2)
+        behind, later = there + least, np.zeros(shape, np.int64)
     table = Table(
         name,
         tuple(folding_of(inputs, hidden).to_dict() for inputs in first_side for hidden in second_side),
-        np.maximum(np.broadcast_to(taken, shape), turns * np.maximum(tiles_in, -(-held // steps))).ravel(),
-        np.maximum(_row(max(turns * t.tiles, t.period) for t in back), turns * tiles_in).ravel(),
-        (tiles_in + latency_in + first_written + 1 + np.zeros(shape, np.int64)).ravel(),
-        (tiles_in + latency_in + written + 1 + later + np.zeros(shape, np.int64)).ravel(),
+        np.maximum(np.maximum(taken, around), np.maximum(turns * tiles_in, -(-turns * held // steps))).ravel(),
+        np.maximum(np.maximum(_row(max(turns * t.tiles, t.period) for t in back), around), turns * tiles_in).ravel(),
+        (tiles_in + latency_in + first_written + 1 + behind).ravel(),
+        (tiles_in + latency_in + written + 1 + later + behind).ravel(),
         np.broadcast_to(_column(simd for _, simd, _ in first_side), shape).ravel(),
         np.broadcast_to(units, shape).ravel(),
         _flat(total(parts), shape),

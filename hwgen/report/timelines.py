@@ -21,18 +21,21 @@ from hwgen.dataflow import (
     ReverseNode,
     SelectNode,
     SplitNode,
+    StackNode,
     TurnsNode,
     WidenNode,
 )
 from hwgen.events import Channel
+from hwgen.interleaving import stack_steps
 from hwgen.report.units import Timing
 from hwgen.rtl_cycles import Simulation, simulate
 from hwgen.rtl_timing import Timeline
 from hwgen.schedule import Port, Schedule
+from hwgen.vectors import least_length, longest_length
 
 Data = dict[str, Any]
-# Two sequences, so that one sees how the second follows the first.
-SEQUENCES = (8, 8)
+# Two sequences, so that one sees how the second follows the first: of so many steps where the design takes them.
+SEQUENCES, STEPS = 2, 8
 _OVERLAP = "overlap with the next step"
 # Stages that every tile goes through; those behind them have the totals of a group alone.
 _PER_TILE = ("read h", "products", "adder tree", "accumulator")
@@ -67,12 +70,15 @@ def time_step(timing: Timing) -> Data:
     }
 
 
-def sequence(design: Design, lengths: Sequence[int] = SEQUENCES) -> Data:
+def sequence(design: Design, lengths: Sequence[int] | None = None) -> Data:
     """What every unit works on in every cycle, of sequences that follow each other without stalls.
 
     A row has ``bars`` from cycle ``begin`` to before ``end``, of step ``step`` (from 0; None of what is for a whole
     sequence) of sequence ``sequence``.  Cycles count from the first beat that x accepts.
     """
+    if lengths is None:
+        most = longest_length(design) or STEPS
+        lengths = SEQUENCES * (max(least_length(design), min(STEPS, most)),)
     traced = simulate(design, lengths)
     rows = _Rows(traced, tuple(lengths))
     if isinstance(design, Schedule):
@@ -110,7 +116,7 @@ class _Rows:
     def node(self, node: Node) -> None:
         """What a node does, unless it only passes on."""
         channels = self.traced.streams
-        if isinstance(node, ForkNode | NarrowNode | WidenNode | SplitNode | KeepNode):
+        if isinstance(node, ForkNode | NarrowNode | WidenNode | SplitNode | KeepNode | StackNode):
             return
         if isinstance(node, TurnsNode | ReverseNode):
             stored = self._spans(channels[node.inputs[0].name], node.inputs[0].beats)
@@ -149,10 +155,11 @@ class _Rows:
         if design.cell.reverse:
             self._add(name, own, "stores x", self._by_sequence(self._spans(x, design.inputs[0].beats)), False)
         projected = [(end - times.design.input_product.cycles + 1, end + 1) for end in ends]
-        count = design.turns
-        self._add(name, own, "input product", projected, True, count)
-        self._add(name, own, "hidden product", [(start, start + times.tiles) for start in loop.starts], True, count)
-        self._add(name, own, "pipeline depth", _depths(loop.starts, times), True, count)
+        count, stacked = design.turns, design.stack is not None
+        tiles = [(start, start + times.tiles) for start in loop.starts]
+        self._add(name, own, "input product", projected, True, count, stacked)
+        self._add(name, own, "hidden product", tiles, True, count, stacked)
+        self._add(name, own, "pipeline depth", _depths(loop.starts, times), True, count, stacked)
         if "y" in design.turned and y is not None:
             beats = next(port.beats for port in design.outputs if port.name == "y")
             self._add(name, own, "gives y in order", self._by_sequence(self._spans(y, beats)), False)
@@ -171,10 +178,19 @@ class _Rows:
         return found
 
     def _add(
-        self, unit: str, title: str, lane: str, spans: list[tuple[int, int]], per_step: bool, turns: int = 1
+        self,
+        unit: str,
+        title: str,
+        lane: str,
+        spans: list[tuple[int, int]],
+        per_step: bool,
+        turns: int = 1,
+        stacked: bool = False,
     ) -> None:
-        """Bars of a unit; so many of each step if directions take ``turns``."""
+        """Bars of a unit; so many of each step if directions take ``turns``, or layers that are ``stacked``."""
         places = [(s, k) for s, length in enumerate(self.lengths) for k in range(length) for _ in range(turns)]
+        if stacked:
+            places = [(s, k) for s, length in enumerate(self.lengths) for k in stack_steps(length)]
         if not per_step:
             places = [(s, -1) for s in range(len(self.lengths))]
         bars = [

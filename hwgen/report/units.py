@@ -24,6 +24,7 @@ from hwgen.dataflow import (
     ReverseNode,
     SelectNode,
     SplitNode,
+    StackNode,
     TurnsNode,
     WidenNode,
 )
@@ -64,7 +65,7 @@ def cell_kind(design: Schedule) -> str:
     """LSTM, GRU or RNN."""
     kind = "GRU" if isinstance(design.cell, IntegerGru) else "RNN" if isinstance(design.cell, IntegerRnn) else "LSTM"
     if design.directions:
-        return f"{kind}, both directions"
+        return f"{kind}, {'two layers' if design.stack else 'both directions'}"
     return f"{kind}, reversed" if design.cell.reverse else kind
 
 
@@ -85,8 +86,8 @@ def _cell_timing(name: str, design: Schedule, exact: bool, node: Node | None) ->
     if not exact:
         return Timing(name, cell_kind(design), design.step_cycles, None, node)
     times = timeline(design)
-    inputs = max(design.input_product.cycles, times.refill)
-    cycles = max(recurrence_cycles(design, times.period), design.turns * inputs)
+    inputs = max(design.turns * design.input_product.cycles, times.refill, times.back)
+    cycles = max(recurrence_cycles(design, times.period), inputs)
     return Timing(name, cell_kind(design), cycles, times, node)
 
 
@@ -116,6 +117,7 @@ def node_kind(node: Node) -> str:
         ReverseNode: "reverse",
         MeetNode: "sums of both directions",
         SplitNode: "split",
+        StackNode: "layers in turns",
         KeepNode: "keep",
     }
     return names[type(node)]
@@ -237,7 +239,8 @@ def _of_nodes(design: Dataflow, exact: bool) -> Data:
     streams = []
     for node in design.nodes:
         units.append(_node_unit(node, cycles[node.name]) | {"per_step": node.inputs[0].per_step})
-        for stream in node.inputs:
+        for stream in node.inputs[:1] if isinstance(node, StackNode) else node.inputs:
+            # What comes back from further down is not drawn.
             label = f"{stream.lanes} x {stream.codes}"
             streams.append(_stream(makers[stream.name], node.name, label, stream.bits))
     for edge in design.output_edges:
@@ -258,7 +261,8 @@ def _node_unit(node: Node, timing: Timing) -> Data:
             f"x: PE {inputs.pe} x SIMD {inputs.simd}, {inputs.cycles:,} cycles",
             f"h: PE {hidden.pe} x SIMD {hidden.simd}, {hidden.cycles:,} + {depth} cycles",
         ]
-        what = "a recurrent layer" if design.turns == 1 else "both directions of a recurrent layer, in turns"
+        both = "two recurrent layers, in turns" if design.stack else "both directions of a recurrent layer, in turns"
+        what = "a recurrent layer" if design.turns == 1 else both
         return _unit(node.name, node.name, "unit", lines, timing.cycles, what)
     if isinstance(node, DenseNode):
         product = node.product
@@ -272,7 +276,7 @@ def _node_unit(node: Node, timing: Timing) -> Data:
     if isinstance(node, MeetNode):
         lines = [kind, f"stores up to {node.max_length:,} steps"]
         return _unit(node.name, node.name, "memory", lines, timing.cycles, "adds the second sum of a step to the first")
-    if isinstance(node, ForkNode | NarrowNode | WidenNode | ConcatNode | SplitNode | KeepNode):
+    if isinstance(node, ForkNode | NarrowNode | WidenNode | ConcatNode | SplitNode | KeepNode | StackNode):
         return _unit(node.name, kind, "link", [], None, node.name)
     if isinstance(node, SelectNode):
         index = node.stage.index

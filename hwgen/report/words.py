@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from hwgen.dataflow import DenseNode, Design
-from hwgen.folding import Folding, divisors, legal_hidden_pe, recurrence_depth
+from hwgen.folding import Folding, divisors, legal_hidden_pe, legal_input_simd, recurrence_depth
 from hwgen.integer_cells import RecurrentCell
 from hwgen.report.units import Timing, count, recurrence_cycles
 from hwgen.report.units import slowest as slowest_of
@@ -88,12 +88,19 @@ def _parts(design: Schedule, unit: Timing) -> Data:
     hidden = design.hidden_product.cycles
     recurrence = recurrence_cycles(design, unit.times.period if unit.times else hidden + design.depth)
     hidden *= design.turns
+    if unit.times and unit.times.back == unit.cycles > max(recurrence, design.turns * design.input_product.cycles):
+        return {"back": unit.cycles, "recurrence": recurrence}
     if unit.cycles > recurrence:
         return {"input_product": unit.cycles, "recurrence": recurrence}
     return {"tiles": hidden, "depth": recurrence - hidden}
 
 
 def _what(design: Schedule, unit: Timing, parts: Data) -> str:
+    if "back" in parts:
+        return (
+            f"In {parts['back']:,} cycles, longer than the recurrence ({parts['recurrence']:,}), what the first layer "
+            "gives comes back through the input product: more PE or SIMD of it shorten that."
+        )
     if "input_product" in parts:
         return (
             f"Its input product takes {parts['input_product']:,} cycles, longer than the recurrence "
@@ -158,10 +165,13 @@ def _change_cell(cell: Schedule, unit: Timing) -> Data | None:
     if folding is None:
         return None
     packed = bool(cell.module)
-    changed = design_cell(cell.network, cell.cell, cell.options, folding, cell.module, packed, cell.directions)
+    changed = design_cell(
+        cell.network, cell.cell, cell.options, folding, cell.module, packed, cell.directions, cell.stack
+    )
     cycles = changed.step_cycles
     if unit.times:
-        loop = recurrence_cycles(changed, timeline(changed).period)
+        times = timeline(changed)
+        loop = max(recurrence_cycles(changed, times.period), times.back)
         cycles = max(loop, changed.turns * changed.input_product.cycles)
     if cycles >= unit.cycles:
         return None
@@ -200,7 +210,7 @@ def _next_folding(cell: RecurrentCell, design: Schedule) -> Folding | None:
     inputs = [
         (input_pe, input_simd)
         for input_pe in divisors(rows)
-        for input_simd in divisors(cell.input_size)
+        for input_simd in legal_input_simd(cell.input_size, design.stack)
         if (input_pe % pe == 0 or pe % input_pe == 0) and rows * cell.input_size // (input_pe * input_simd) <= limit
     ]
     input_pe, input_simd = min(inputs, key=lambda fold: (fold[0] * fold[1], fold[0]))

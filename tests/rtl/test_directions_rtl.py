@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from directions_models import bidirectional, engine, folding
+from directions_models import CASES, CHOICES, KINDS, LONG, LONG_KINDS, Case, bidirectional, engine, folding
 from hardware import Record, assert_exact
 from test_networks import export
 
@@ -18,37 +18,10 @@ from hwgen.synth import yosys
 from hwgen.verify import verify
 
 SEQUENCES = 8
-STATES = ("forward.last_hidden", "backward.last_hidden", "forward.last_cell", "backward.last_cell")
-# Files, folding, clock, outputs.  Between them: constants by direction, and by unit of each direction, of all forms;
-# gates in parts and side by side; one tile; initial states that are given, or differ by direction.
-CASES: dict[str, tuple[str, str, tuple[int, int, int, int], float, tuple[str, ...]]] = {
-    "scales that differ": ("default", "wide_range", (3, 4, 1, 3), 50, ("both",)),
-    "powers of two, unrolled": ("floor_power_of_two", "power_of_two", (24, 4, 24, 6), 200, ("both",)),
-    "states given": ("states", "states", (4, 2, 2, 2), 100, ("both", *STATES)),
-    "states of each direction": ("constant_states", "constant_states", (6, 1, 9, 3), 100, ("both",)),
-    "last states": ("round_floor", "default", (8, 2, 4, 1), 100, ("forward.last_hidden", "backward.sequence")),
-}
-LONG: dict[str, tuple[str, str, tuple[int, int, int, int], float, tuple[str, ...]]] = {
-    "scales of channels": ("per_channel4_float_bias", "per_channel", (1, 1, 8, 2), 200, ("both", *STATES)),
-    "zero points": ("shifted", "shifted", (12, 2, 8, 6), 100, ("both",)),
-    "binary weights": ("binary", "binary", (2, 4, 4, 3), 100, ("both",)),
-    "two bits": ("two_bits", "two_bits", (24, 1, 24, 1), 50, ("both",)),
-    "wide states": ("wide_state", "wide_state", (4, 4, 2, 6), 200, ("backward.last_cell", "forward.sequence")),
-    "4 bits": ("narrow4", "narrow4", (3, 1, 1, 1), 100, ("both",)),
-    "shared gate quantizer beside others": ("shared_gate_acc_quant", "default", (8, 4, 12, 3), 100, ("both",)),
-    "coupled beside constant states": ("constant_states", "coupled", (18, 1, 18, 2), 50, ("both", *STATES)),
-}
-
-
-# Of some cases: where memories are, and how far the input product runs ahead.
-CHOICES: dict[str, dict[str, Any]] = {
-    "states of each direction": {"look_ahead": 1, "memory": {"forward.hidden_weights": "block"}},
-    "last states": {"look_ahead": 5},
-}
 
 
 def check(
-    case: tuple[str, str, tuple[int, int, int, int], float, tuple[str, ...]],
+    case: Case,
     folder: Path,
     record: Record,
     **options: Any,
@@ -67,6 +40,38 @@ def test_codes_and_cycles(name: str, tmp_path: Path, record_property: Record) ->
 @pytest.mark.parametrize("name", LONG)
 def test_codes_and_cycles_of_others(name: str, tmp_path: Path, record_property: Record) -> None:
     check(LONG[name], tmp_path, record_property)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RNN, channels beside none, states given",
+        "GRU, scales that differ",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("RNN, scales that differ", "GRU, states of each direction", *LONG_KINDS)
+        ),
+    ],
+)
+def test_codes_and_cycles_of_rnns_and_grus(name: str, tmp_path: Path, record_property: Record) -> None:
+    design = (KINDS | LONG_KINDS)[name].design()
+    assert_exact(design, tmp_path, SEQUENCES, record_property, "rtl", backend="rtl")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RNN, scales that differ",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("GRU, states of each direction", *LONG_KINDS)),
+    ],
+)
+def test_dsps_and_block_rams_of_rnns_and_grus(name: str, tmp_path: Path) -> None:
+    design = (KINDS | LONG_KINDS)[name].design()
+    found = yosys.resources(hwgen.build(design, tmp_path / "project", backend="rtl"), "xc7", tmp_path)
+    predicted = cost.predict(design).whole
+    assert (found["dsp"], found["bram"]) == (predicted.dsp, predicted.bram)
+    assert predicted.dsp > 0
+    assert predicted.bram > 0 or "memory" not in (KINDS | LONG_KINDS)[name].options
 
 
 # Two of them, one behind the other; a head; states that the graph is given.

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from directions_models import bidirectional
+from directions_models import bidirectional, of_one_kind
 from hardware import Record, assert_exact
-from recurrent_networks import dense, network, rnn, side_by_side
+from recurrent_networks import dense, gru, network, rnn, side_by_side
 from split_models import stepped
+from stack_models import stack
 from test_rtl import Run
 
 import hwgen
@@ -59,6 +60,18 @@ def backward() -> hwgen.Network:
 def both_directions() -> hwgen.Network:
     """An LSTM in both directions, 4 inputs and 6 units each."""
     return bidirectional("default", "default")
+
+
+@cache
+def both_directions_of_a_gru() -> hwgen.Network:
+    """A GRU in both directions, 6 inputs and 8 units each."""
+    return of_one_kind(gru, {}, {})
+
+
+@cache
+def two_layers() -> hwgen.Network:
+    """Two plain RNNs of 8 units, one behind the other, on 4 inputs."""
+    return stack(rnn, 4, 8)
 
 
 def folded(*values: int) -> dict[str, Any]:
@@ -156,6 +169,26 @@ ROWS = (
         {"dsp": (0, -1), "lut": (0, -1)},
         {"max_length": 24},
         both_directions,
+        long=True,
+    ),
+    Row(
+        "share_engine GRU",
+        {"share_engine": None},
+        {"share_engine": "directions"},
+        (0, 1),
+        {"dsp": (0, -1)},
+        {"max_length": 24},
+        both_directions_of_a_gru,
+        long=True,
+    ),
+    Row(
+        "share_engine layers",
+        {"share_engine": None},
+        {"share_engine": "layers"},
+        (0, 1),
+        {"dsp": (0, -1)},
+        {},
+        two_layers,
         long=True,
     ),
     # One sequence has its result earlier; of short ones the next waits until the sums of this one have left.

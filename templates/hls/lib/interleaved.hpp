@@ -14,14 +14,15 @@
 
 namespace hwgen {
 
-/// An initial state that arrives on a stream before a sequence begins: H codes in beats of N, one a turn, into `state`.
-template <typename Code, int H, int N>
+/// An initial state that arrives on a stream before a sequence begins: H codes in beats of N, one a turn, into `state`,
+/// which has a place for each of SETS of them.
+template <typename Code, int H, int N, int SETS = 1>
 class loaded_state {
  public:
   static const int kLoads = H / N;
   typedef Code code_t;
 
-  loaded_state(hls::stream<beat<Code, N> >& codes, Code (&state)[H]) : codes_(codes), state_(state) {}
+  loaded_state(hls::stream<beat<Code, N> >& codes, Code (&state)[SETS * H]) : codes_(codes), state_(state) {}
 
   void load(int group) {
 #pragma HLS INLINE
@@ -36,7 +37,24 @@ class loaded_state {
 
  private:
   hls::stream<beat<Code, N> >& codes_;
-  Code (&state_)[H];
+  Code (&state_)[SETS * H];
+};
+
+/// Contexts that take turns: in the place of a stream that names them.  T: kContexts, id_t.
+template <typename T>
+class context_turns {
+ public:
+  explicit context_turns(typename T::id_t& next) : next_(next) {}
+
+  typename T::id_t read() {
+#pragma HLS INLINE
+    const typename T::id_t context = next_;
+    next_ = context == T::kContexts - 1 ? 0 : int(context) + 1;
+    return context;
+  }
+
+ private:
+  typename T::id_t& next_;
 };
 
 /// The loop for a long while, again and again.  A turn of it is a tile of a time step, a beat of an initial state, or a
@@ -50,10 +68,12 @@ class loaded_state {
 /// finish(codes, sums, lane, group, carried, carried of the next step, beat), which returns the hidden state.
 /// M: the hidden matrix.  H0, Carried0: the states before the first step: kLoads, code_t, load(group) and
 /// operator[](unit).
-template <typename C, typename T, typename U, typename M, typename Sums, typename States, typename H0,
-          typename Carried0>
-void interleaved_recurrence(hls::stream<Sums>& projected, hls::stream<typename T::id_t>& contexts,
-                            hls::stream<States>& states, H0& h0, Carried0& carried0) {
+/// SETS: 1, or as many as contexts if each has matrix, constants and initial states of its own.  They lie one behind
+/// the other: units, groups and tiles of a context are counted on from those of the contexts before.
+template <typename C, typename T, typename U, typename M, int SETS = 1, typename Sums, typename Ids, typename States,
+          typename H0, typename Carried0>
+void interleaved_recurrence(hls::stream<Sums>& projected, Ids& contexts, hls::stream<States>& states, H0& h0,
+                            Carried0& carried0) {
 #pragma HLS INLINE
   typedef typename C::total_t total_t;
   typedef typename C::hidden_t hidden_t;
@@ -63,6 +83,7 @@ void interleaved_recurrence(hls::stream<Sums>& projected, hls::stream<typename T
   static_assert(M::kColumns % M::kSimd == 0, "SIMD must divide the number of hidden units");
   static_assert(M::kPe % U::kGates == 0 || U::kGates % M::kPe == 0, "PE and the number of gates must be multiples");
   static_assert(Sums::kLanes == M::kPe && States::kLanes == U::kUnits, "beats must carry PE sums and kUnits units");
+  static_assert(SETS == 1 || SETS == T::kContexts, "there is one set of constants, or one for each context");
   const int kColumnTiles = M::kColumns / M::kSimd;
   const int kTiles = M::kRows / M::kPe * kColumnTiles;
   const int kParts = M::kPe < U::kGates ? U::kGates / M::kPe : 1;
@@ -127,9 +148,11 @@ void interleaved_recurrence(hls::stream<Sums>& projected, hls::stream<typename T
       first = !begun[context];
       loaded = tile = column = group = part = 0;
     }
+    // Where what this context has of its own begins.
+    const int set = SETS > 1 ? int(context) : 0;
     if (first && loaded < kLoads) {
-      if (loaded < H0::kLoads) h0.load(loaded);
-      if (loaded < Carried0::kLoads) carried0.load(loaded);
+      if (loaded < H0::kLoads) h0.load(set * H0::kLoads + loaded);
+      if (loaded < Carried0::kLoads) carried0.load(set * Carried0::kLoads + loaded);
       ++loaded;
       continue;
     }
@@ -143,16 +166,17 @@ void interleaved_recurrence(hls::stream<Sums>& projected, hls::stream<typename T
     for (int lane = 0; lane < M::kSimd; ++lane) {
 #pragma HLS UNROLL
       const int unit = column * M::kSimd + lane;
-      codes[lane] = first ? h0[unit] : h[2 * int(context) + phase[context]][unit];
+      codes[lane] = first ? h0[set * C::kHidden + unit] : h[2 * int(context) + phase[context]][unit];
     }
     total_t products[M::kPe];
 #pragma HLS ARRAY_PARTITION variable=products complete
-    tile_products<M>::add_up(tile, codes, products);
+    tile_products<M>::add_up(set * kTiles + tile, codes, products);
+    const int own_group = set * (C::kHidden / U::kUnits) + group;
     for (int pe = 0; pe < M::kPe; ++pe) {
 #pragma HLS UNROLL
       // With PE a multiple of the gates, part is 0: the gate of a lane is a constant.
       const int row = kParts == 1 ? pe : part * M::kPe + pe;
-      const total_t start = column == 0 ? U::start(sums, pe, row, group) : total[pe];
+      const total_t start = column == 0 ? U::start(sums, pe, row, own_group) : total[pe];
       total[pe] = start + products[pe];
     }
     ++tile;
@@ -164,7 +188,7 @@ void interleaved_recurrence(hls::stream<Sums>& projected, hls::stream<typename T
     for (int pe = 0; pe < M::kPe; ++pe) {
 #pragma HLS UNROLL
       const int row = kParts == 1 ? pe : part * M::kPe + pe;
-      codes_of[row] = U::activate(row, total[pe], group);
+      codes_of[row] = U::activate(row, total[pe], own_group);
     }
     if (part < kParts - 1) {
       ++part;
@@ -175,9 +199,9 @@ void interleaved_recurrence(hls::stream<Sums>& projected, hls::stream<typename T
     for (int lane = 0; lane < U::kUnits; ++lane) {
 #pragma HLS UNROLL
       const int unit = group * U::kUnits + lane;
-      const carried_t before = first ? carried_t(carried0[unit]) : carried[context][unit];
+      const carried_t before = first ? carried_t(carried0[set * C::kHidden + unit]) : carried[context][unit];
       carried_t after;
-      h[2 * int(context) + !phase[context]][unit] = U::finish(codes_of, sums, lane, group, before, after, beat);
+      h[2 * int(context) + !phase[context]][unit] = U::finish(codes_of, sums, lane, own_group, before, after, beat);
       carried[context][unit] = after;
     }
     beat.last = sums.last;

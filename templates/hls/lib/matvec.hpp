@@ -58,9 +58,10 @@ struct tile_products<M, true> {
 ///
 /// One flattened loop over tiles, tile = fold * kColumnTiles + column: a tile is what PE x SIMD multipliers do in one
 /// cycle.  The vector is read in the first fold and kept for the others.  M: kRows, kColumns, kPe, kSimd,
-/// weight(pe, tile, lane) or add_up(x, y), bias(row).
+/// weight(pe, tile, lane) or add_up(x, y), bias(row).  Of several matrices, whose tiles and rows lie one behind the other,
+/// that of number `set` is multiplied.
 template <typename M, typename In, typename Out>
-void matvec(hls::stream<In>& vector, hls::stream<Out>& sums) {
+void matvec(hls::stream<In>& vector, hls::stream<Out>& sums, int set = 0) {
 #pragma HLS INLINE
   typedef typename Out::lane_t sum_t;
   typedef typename In::lane_t code_t;
@@ -95,10 +96,10 @@ void matvec(hls::stream<In>& vector, hls::stream<Out>& sums) {
     }
     sum_t products[M::kPe];
 #pragma HLS ARRAY_PARTITION variable=products complete
-    tile_products<M>::add_up(tile, codes, products);
+    tile_products<M>::add_up(set * kFolds * kColumnTiles + tile, codes, products);
     for (int pe = 0; pe < M::kPe; ++pe) {
 #pragma HLS UNROLL
-      const sum_t start = column == 0 ? sum_t(M::bias(fold * M::kPe + pe)) : sum[pe];
+      const sum_t start = column == 0 ? sum_t(M::bias(set * M::kRows + fold * M::kPe + pe)) : sum[pe];
       sum[pe] = start + products[pe];
       result.lane[pe] = sum[pe];
     }

@@ -140,6 +140,26 @@ void stream_concat(hls::stream<Beat>& whole, hls::stream<Beat>& part, Parts&... 
   stream_concat<REST...>(whole, parts...);
 }
 
+/// Store a sequence of at most LENGTH steps, BEATS beats each, and count its steps; a longer one is cut into pieces of
+/// LENGTH steps.
+template <int LENGTH, int BEATS, typename Beat>
+int store_sequence(hls::stream<Beat>& sequence, Beat (&memory)[LENGTH * BEATS]) {
+#pragma HLS INLINE
+  int steps = 0;
+  bool last = false;
+  for (int t = 0; t < LENGTH; ++t) {
+    if (last) break;
+    for (int i = 0; i < BEATS; ++i) {
+#pragma HLS PIPELINE II=1
+      const Beat beat = sequence.read();
+      memory[t * BEATS + i] = beat;
+      last = beat.last;
+    }
+    ++steps;
+  }
+  return steps;
+}
+
 /// Reverse the order of the time steps of a sequence of at most LENGTH steps, BEATS beats each.  The whole sequence is
 /// stored before the first step leaves; a longer one is cut into pieces of LENGTH steps.
 /// Owner is a type of the caller's own: calls that agree in all arguments would share the memory.
@@ -148,18 +168,7 @@ void sequence_reverse(hls::stream<Beat>& forward, hls::stream<Beat>& backward) {
 #pragma HLS INLINE
   static Beat memory[LENGTH * BEATS];
 #pragma HLS AGGREGATE variable=memory
-  int steps = 0;
-  bool last = false;
-  for (int t = 0; t < LENGTH; ++t) {
-    if (last) break;
-    for (int i = 0; i < BEATS; ++i) {
-#pragma HLS PIPELINE II=1
-      const Beat beat = forward.read();
-      memory[t * BEATS + i] = beat;
-      last = beat.last;
-    }
-    ++steps;
-  }
+  const int steps = store_sequence<LENGTH, BEATS>(forward, memory);
   for (int t = 0; t < LENGTH; ++t) {
     if (t == steps) break;
     for (int i = 0; i < BEATS; ++i) {
@@ -167,6 +176,25 @@ void sequence_reverse(hls::stream<Beat>& forward, hls::stream<Beat>& backward) {
       Beat beat = memory[(steps - 1 - t) * BEATS + i];
       beat.last = t == steps - 1 && i == BEATS - 1;
       backward.write(beat);
+    }
+  }
+}
+
+/// The time steps of a sequence in both directions, in turns: the first, the last, the second, the last but one and so on.
+/// `last` is set on the final beat of each direction.  Storage and Owner are as in sequence_reverse.
+template <int LENGTH, int BEATS, typename Owner, typename Beat>
+void sequence_turns(hls::stream<Beat>& forward, hls::stream<Beat>& both) {
+#pragma HLS INLINE
+  static Beat memory[LENGTH * BEATS];
+#pragma HLS AGGREGATE variable=memory
+  const int steps = store_sequence<LENGTH, BEATS>(forward, memory);
+  for (int t = 0; t < LENGTH; ++t) {
+    if (t == steps) break;
+    for (int i = 0; i < 2 * BEATS; ++i) {
+#pragma HLS PIPELINE II=1
+      Beat beat = memory[i < BEATS ? t * BEATS + i : (steps - 1 - t) * BEATS + i - BEATS];
+      beat.last = t == steps - 1 && (i == BEATS - 1 || i == 2 * BEATS - 1);
+      both.write(beat);
     }
   }
 }

@@ -4,7 +4,7 @@
 // ColumnTiles + column.  The codes of a step arrive with its first fold and are kept for the
 // others.  It runs ahead of the recurrence by Steps time steps at most, for which the buffer
 // behind it has room.  With a memory for its weights, and for those of all Sets that time steps
-// take in turns.
+// take in turns, if they are Stacked those of hwgen_turns.
 module hwgen_input_product #(
   parameter int Rows = 80,
   parameter int Columns = 10,
@@ -24,6 +24,7 @@ module hwgen_input_product #(
   parameter int TreeStages = 0,
   parameter int Steps = 2,
   parameter int Sets = 1,
+  parameter int Stacked = 0,
   parameter WeightFile = "",
   parameter BiasFile = ""
 ) (
@@ -73,6 +74,7 @@ module hwgen_input_product #(
     .TreeStages(TreeStages),
     .Steps(Steps),
     .Sets(Sets),
+    .Stacked(Stacked),
     .BiasFile(BiasFile)
   ) u_product (
     .clk_i,

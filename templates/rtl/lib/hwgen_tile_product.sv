@@ -9,7 +9,8 @@
 // Order[k] of the memory.  Where a tile has whole groups its lanes change places, where it has one
 // row the tiles do.
 //
-// With several Sets of weights and biases, one behind the other, time steps take them in turns.
+// With several Sets of weights and biases, one behind the other, time steps take them in turns; with
+// two of layers that are Stacked these turns are those of hwgen_turns.
 module hwgen_tile_product #(
   parameter int Rows = 80,
   parameter int Columns = 10,
@@ -28,6 +29,7 @@ module hwgen_tile_product #(
   parameter int TreeStages = 0,
   parameter int Steps = 2,
   parameter int Sets = 1,
+  parameter int Stacked = 0,
   parameter int Gates = 1,
   parameter logic [Gates*32-1:0] Order = '0,  // row 0 in the low bits
   parameter BiasFile = "",
@@ -60,7 +62,7 @@ module hwgen_tile_product #(
   logic [ColumnBits-1:0] column_q;
   logic [TileBits-1:0] tile_q;
   logic [RoomBits-1:0] room_q;
-  logic first_fold, last_fold, first_column, last_column, begins, issue, final_tile, last_set;
+  logic first_fold, last_fold, first_column, last_column, begins, issue, final_tile, last_set, set;
 
   assign first_fold = fold_q == '0;
   assign last_fold = fold_q == FoldBits'(Folds - 1);
@@ -132,8 +134,10 @@ module hwgen_tile_product #(
     end
     assign tile_o = tile_q + offset;
     assign weights = weights_i;
+    logic unused_set;
+    assign unused_set = set;
   end else begin : gen_ordered_lanes
-    assign tile_o = tile_q;
+    assign tile_o = set ? tile_q + TileBits'(Tiles / 2) : tile_q;
     for (genvar pe = 0; pe < Pe; pe++) begin : gen_lane
       localparam int From = pe - pe % Gates + int'(Order[pe%Gates*32 +: 32]);
       assign weights[pe*Lane +: Lane] = weights_i[From*Lane +: Lane];
@@ -154,10 +158,18 @@ module hwgen_tile_product #(
   logic [BiasBits-1:0] fold_of_all, bias_fold;
   logic [Pe*SumBits-1:0] bias;
   if (Sets == 1) begin : gen_one_set
+    assign set = 1'b0;
     assign last_set = 1'b1;
     assign fold_of_all = fold_q;
+  end else if (Stacked != 0) begin : gen_stack
+    hwgen_turns #(.Stacked(1)) u_turns (
+      .clk_i, .rst_ni, .step_i(final_tile), .last_i(last), .turn_o(set)
+    );
+    assign last_set = 1'b1;
+    assign fold_of_all = BiasBits'(fold_q) + (set ? BiasBits'(Folds) : '0);
   end else begin : gen_sets
     logic [BiasBits-1:0] fold_of_all_q;
+    assign set = 1'b0;  // tiles are counted on from those of the set before
     assign last_set = fold_of_all_q == BiasBits'(Biases - 1);
     assign fold_of_all = fold_of_all_q;
     always_ff @(posedge clk_i) begin
@@ -228,6 +240,9 @@ module hwgen_tile_product #(
   end
   if (Sets > 1 && Gates > 1) begin : gen_refused_sets
     $fatal(1, "rows change places in one set of weights only, Sets is %0d", Sets);
+  end
+  if (Stacked != 0 && Sets != 2) begin : gen_refused_stack
+    $fatal(1, "a stack is of two layers, Sets is %0d", Sets);
   end
   if (Sets < 1) begin : gen_refused_no_set
     $fatal(1, "Sets must be at least 1, not %0d", Sets);

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from units import arithmetic, recurrence, steps, streams, wiring
+from units import arithmetic, recurrence, stacks, steps, streams, wiring
 from units.bench import Bench
 
 from hwgen.backends import rtl
@@ -53,6 +53,9 @@ ERRORS = (
     ("sequence_turns", "read_half_q ? HalfBase : '0", "'0"),
     ("sequence_turns", "- AddressBits'(2 * Beats - 1)", "- AddressBits'(2 * Beats)"),
     ("sequence_turns", "emptied = ends & backward_q", "emptied = ends"),
+    ("stream_split", "beat_q <= last_beat ? '0 : beat_q + 1'b1", "beat_q <= beat_q + 1'b1"),
+    ("stream_split", "ready_i[turn]", "ready_i[0]"),
+    ("stream_split", ".Stacked(Stacked)", ".Stacked(0)"),
     ("sequence_meet", "opposite <= step_q", "opposite < step_q"),
     ("sequence_meet", ": opposite < step_q", ": opposite <= step_q"),
     ("sequence_meet", "(count_last_i || count_q == AddressBits'((Length - 1) * Beats))", "count_last_i"),
@@ -60,10 +63,17 @@ ERRORS = (
     ("sequence_meet", "if (advance) begin", "begin"),
     ("sequence_meet", "known && !leaving_q", "!leaving_q"),
     ("sequence_meet", "all_read_q && valid_q && ready_i", "all_read_q && valid_q"),
-    ("stream_split", "beat_q <= beat_q == BeatBits'(Beats - 1) ? '0 : beat_q + 1'b1", "beat_q <= beat_q + 1'b1"),
-    ("stream_split", "ready_i[turn_q]", "ready_i[0]"),
     ("stream_keep", "(ready_i | ~keep)", "ready_i"),
-    ("stream_keep", "turn_q == 1'(Turn)", "turn_q"),
+    ("stream_keep", "turn == 1'(Turn)", "turn"),
+    ("stream_keep", ".Stacked(Stacked)", ".Stacked(1)"),
+    ("turns", "turn_q <= begun_q | last_i", "turn_q <= begun_q"),
+    ("turns", "turn_q <= ended_q & ~last_i", "turn_q <= 1'b0"),
+    ("turns", "if (step_i) turn_q <= ~turn_q", "turn_q <= ~turn_q"),
+    ("stack_join", "last_beat & (fill ?", "(fill ?"),
+    ("stack_join", "if (move && !fill) last_q", "if (move) last_q"),
+    ("stack_join", "fill ? '0 : turn ?", "turn ?"),
+    ("tile_product", "set ? BiasBits'(Folds) : '0", "'0"),
+    ("tile_product", "set ? tile_q + TileBits'(Tiles / 2) : tile_q", "tile_q"),
     ("initial_state", "rst_ni && !occupied_q[1]", "rst_ni"),
     ("initial_state", "if (loaded && !take_i) available_q", "if (loaded) available_q"),
     ("initial_state", "if (release_i) read_slot_q", "if (take_i) read_slot_q"),
@@ -140,6 +150,7 @@ def benches() -> list[Bench]:
     found = []
     for number, (unit, _, _) in enumerate(ERRORS):
         whole = [*arithmetic.benches(), *steps.benches(), *streams.benches(), *recurrence.benches(), *wiring.benches()]
+        whole += stacks.benches()
         for bench in whole:
             if bench.unit == f"hwgen_{unit}":
                 bench.module = f"broken_{unit}_{number}"

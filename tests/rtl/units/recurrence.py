@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from units.bench import Bench, Signals, hex_words, index_bits, pack, unpack
+from units.stacks import Order
 
 
 class InputProduct(Bench):
@@ -17,6 +18,10 @@ class InputProduct(Bench):
     @property
     def folds(self) -> int:
         return self["Rows"] // self["Pe"]
+
+    @property
+    def stacked(self) -> int:
+        return self.parameters.get("Stacked", 0)
 
     @property
     def all_folds(self) -> int:
@@ -67,6 +72,7 @@ class InputProduct(Bench):
 
     def restart(self) -> None:
         self.cycle, self.fold, self.column = 0, 0, 0
+        self.order = Order()
         self.codes: list[int] = []
         self.last = 0
         self.room, self.done = self["Steps"], 0
@@ -83,7 +89,8 @@ class InputProduct(Bench):
             within = self.column > 0 and self.fold % self.folds == 0
             begins = not self.chance(self.idle) if within else self.busy()
             codes = self.word(self["Simd"] * self["CodeBits"])
-            inputs = {"valid_i": int(begins), "codes_i": codes, "last_i": self.rng.getrandbits(1)}
+            last = self.order.last(self.rng) if self.stacked else self.rng.getrandbits(1)
+            inputs = {"valid_i": int(begins), "codes_i": codes, "last_i": last}
         else:
             inputs = self.waiting
         # Room comes back for steps that are done.
@@ -130,6 +137,9 @@ class InputProduct(Bench):
         self.column, self.fold = 0, (self.fold + 1) % self.all_folds
         if done:
             self.codes = []
+        if done and self.stacked:
+            self.order.step(self.last)
+            self.fold = self.order.turn * self.folds
 
     def finished(self) -> bool:
         within = self.fold % self.folds > 0 or self.column > 0
@@ -678,6 +688,9 @@ def benches() -> list[Bench]:
             (InputProduct, 4, 6, 4, 3, {"WeightBlock": 0}),
             (TileProduct, 4, 2, 4, 2, {"Gates": 1, "Order": 0}),
             (TileProduct, 6, 6, 2, 2, {"Gates": 1, "Order": 0}),
+            # As two layers of a stack take turns.
+            (TileProduct, 6, 6, 2, 2, {"Gates": 1, "Order": 0, "Stacked": 1}),
+            (InputProduct, 4, 2, 4, 2, {"WeightBlock": 0, "Stacked": 1}),
         )
     ]
     products += [

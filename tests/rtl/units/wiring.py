@@ -389,15 +389,20 @@ class StreamSplit(Bench):
         return {"ready_o": 1, "valid_o": 2, "data_o": self["Width"], "last_o": 1}
 
     def restart(self) -> None:
-        self.source = Source(self, self["Width"], 2 * self["Beats"])
+        self.source: Source = Source(self, self["Width"], 2 * self["Beats"])
         self.moved = 0
+
+    @property
+    def turn(self) -> int:
+        """Whose vector the next beat is of."""
+        return self.moved // self["Beats"] % 2
 
     def drive(self) -> Signals:
         ready = [int(not self.chance(self.stall)) for _ in range(2)]
         return self.source.inputs() | {"ready_i": pack(ready, 1)}
 
     def observe(self, inputs: Signals, outputs: Signals) -> None:
-        turn, beat = self.moved // self["Beats"] % 2, self.source.beat
+        turn, beat = self.turn, self.source.beat
         ready = inputs["ready_i"] >> turn & 1
         self.same("ready_o", outputs["ready_o"], ready)
         self.same("valid_o", outputs["valid_o"], int(beat is not None) << turn)
@@ -424,14 +429,19 @@ class StreamKeep(Bench):
         return {"ready_o": 1, "valid_o": 1, "data_o": self["Width"], "last_o": 1}
 
     def restart(self) -> None:
-        self.source = Source(self, self["Width"], 2 * self["Beats"])
+        self.source: Source = Source(self, self["Width"], 2 * self["Beats"])
         self.moved = 0
+
+    @property
+    def turn(self) -> int:
+        """Whose vector the next beat is of."""
+        return self.moved // self["Beats"] % 2
 
     def drive(self) -> Signals:
         return self.source.inputs() | {"ready_i": int(not self.chance(self.stall))}
 
     def observe(self, inputs: Signals, outputs: Signals) -> None:
-        kept, beat = self.moved // self["Beats"] % 2 == self["Turn"], self.source.beat
+        kept, beat = self.turn == self["Turn"], self.source.beat
         ready = inputs["ready_i"] or not kept
         self.same("ready_o", outputs["ready_o"], int(ready))
         self.same("valid_o", outputs["valid_o"], int(kept and beat is not None))
