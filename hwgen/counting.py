@@ -89,6 +89,9 @@ EXPECTED_OF = {
     },
 }
 
+# Words that a LUT of four inputs holds.
+_SMALL = 16
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -226,6 +229,19 @@ def rom_luts(columns: NDArray[np.bool_], lut_words: int = 64) -> int:
     """
     if len(columns) <= 2:
         return 0
+    if lut_words == _SMALL:
+        return _functions(columns)
     columns = distinct_columns(columns ^ columns[0])
     blocks = [columns[i : i + lut_words] for i in range(0, len(columns), lut_words)]
     return sum(int((block != block[0]).any(axis=0).sum()) for block in blocks)
+
+
+def _functions(columns: NDArray[np.bool_]) -> int:
+    """Different functions of four bits of address that columns are made of: a LUT of four inputs for each."""
+    words, bits = columns.shape
+    filled = np.zeros((-(-words // _SMALL) * _SMALL, bits), bool)
+    filled[:words] = columns
+    blocks = filled.reshape(len(filled) // _SMALL, _SMALL, bits)
+    blocks = blocks ^ blocks[:, :1]
+    found = np.packbits(blocks.transpose(0, 2, 1).reshape(len(blocks) * bits, _SMALL), axis=1)
+    return len({function.tobytes() for function in found} - {bytes(_SMALL // 8)})

@@ -14,7 +14,6 @@ from hwgen.layers import Activation, ArgmaxLayer, DenseLayer, GruLayer, Layer, R
 from hwgen.network import Network, NetworkOutput
 from hwgen.quantizer import FloatArray, IntegerType, Quantizer
 
-SUMS = Quantizer((2.0**-13,), (0,), IntegerType(40, True))
 MAX_LENGTH = 9
 
 
@@ -35,10 +34,11 @@ def pair(
 def sums(name: str, source: Wire, outputs: int) -> DenseLayer:
     """A dense layer without a step function."""
     generator = np.random.default_rng(7)
-    bias: FloatArray = 2.0**-13 * generator.integers(-900, 900, outputs).astype(np.float64)
-    return DenseLayer(
-        name, source, weights(generator, outputs, source.features), bias, None, Wire(name, outputs, True, SUMS)
-    )
+    weight = weights(generator, outputs, source.features)
+    scale = weight.quantizer.scale[0] * source.quantizer.scale[0]
+    bias: FloatArray = scale * generator.integers(-900, 900, outputs).astype(np.float64)
+    wire = Wire(name, outputs, True, Quantizer((scale,), (0,), IntegerType(40, True)))
+    return DenseLayer(name, source, weight, bias, None, wire)
 
 
 def stepped(sizes: tuple[int, int] = (4, 4), outputs: int = 6) -> Network:

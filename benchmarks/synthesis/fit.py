@@ -2,8 +2,8 @@
 """The coefficients of hwgen/cost.py from measured.json, and the errors of its predictions.
 
 ``python benchmarks/synthesis/fit.py`` writes hwgen/cost.json and shows the errors; with ``--flow ecp5`` it does so for
-ECP5, from measured_ecp5.json, to cost_ecp5.json.  The fit sees two thirds of the
-designs; the errors of the others, which it does not see, are those that count.
+ECP5, from measured_ecp5.json, to cost_ecp5.json.  The errors of the designs that the fit does not see are those that
+count.
 """
 
 from __future__ import annotations

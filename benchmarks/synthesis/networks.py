@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.dataflow import CellNode, Dataflow, DenseNode
-from hwgen.folding import divisors, legal_hidden_pe
+from hwgen.folding import divisors, legal_hidden_pe, legal_input_simd
 from hwgen.layers import (
     Activation,
     ArgmaxLayer,
@@ -49,6 +49,8 @@ HELD_OUT = (
 ENGINES = (7, 180, 235)
 # And of those with a dense layer on every step of both directions some in which it is in halves.
 HALVES = (407, 579, 688)
+# And of those with two layers of one kind and size, one behind the other, some on one engine for both.
+STACKS = (448, 1773, 2010)
 HEADS = ("none", "none", "every step", "last step", "deep", "argmax", "sums", "select")
 KINDS = ("LSTM", "RNN", "GRU")
 # What a folding drawn at random may take: Yosys should come to an end soon.
@@ -59,27 +61,33 @@ MULTIPLIERS = 16
 class NetworkPoint:
     """A network and how it is folded; all of it follows from the seed.
 
-    With an ``engine`` both directions of a layer share one; with ``halves`` the dense layer behind them is in two.
+    With an ``engine`` both directions of a layer share one; with ``halves`` the dense layer behind them is in two; of a
+    ``stack`` two layers share an engine.
     """
 
     seed: int
     engine: bool = False
     halves: bool = False
+    stack: bool = False
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> NetworkPoint:
         """What ``to_dict`` gave."""
-        return NetworkPoint(data["network"], data.get("engine", False), data.get("halves", False))
+        return NetworkPoint(data["network"], **{name: True for name in data if name != "network"})
 
     @property
     def name(self) -> str:
         """What tells the point from all others."""
-        return f"network-{self.seed:03d}{'-engine' if self.engine else '-halves' if self.halves else ''}"
+        return "-".join([f"network-{self.seed:03d}", *self._options])
+
+    @property
+    def _options(self) -> list[str]:
+        return [name for name in ("engine", "halves", "stack") if getattr(self, name)]
 
     @property
     def held_out(self) -> bool:
         """Whether the fit does not see it."""
-        return self.engine or self.halves or self.seed in HELD_OUT
+        return bool(self._options) or self.seed in HELD_OUT
 
     def schedule(self) -> Dataflow:
         """The design."""
@@ -88,7 +96,9 @@ class NetworkPoint:
         clock = choose.choice((50.0, 100.0, 100.0, 200.0))
         reverse = any(getattr(layer, "reverse", False) for layer in network.layers)
         length = choose.choice((8, 24, 100)) if reverse else None
-        options: dict[str, Any] = {"share_engine": "directions"} if self.engine else {"split_dense": self.halves}
+        options: dict[str, Any] = {"split_dense": self.halves}
+        if self.engine or self.stack:
+            options["share_engine"] = "directions" if self.engine else "layers"
         design = schedule(network, clock_mhz=clock, max_length=length, **options)
         assert isinstance(design, Dataflow)
         if choose.random() < 0.4:
@@ -100,7 +110,7 @@ class NetworkPoint:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
-        return {"network": self.seed} | ({"engine": True} if self.engine else {"halves": True} if self.halves else {})
+        return {"network": self.seed} | dict.fromkeys(self._options, True)
 
 
 def network_points() -> list[NetworkPoint]:
@@ -110,7 +120,8 @@ def network_points() -> list[NetworkPoint]:
     while len(seeds) < len(FITTED) + len(HELD_OUT):
         seeds += [*islice(fitted, 1), *islice(held_out, 3)]
     found = [*(NetworkPoint(seed) for seed in seeds), *(NetworkPoint(seed, engine=True) for seed in ENGINES)]
-    return [*found, *(NetworkPoint(seed, halves=True) for seed in HALVES)]
+    found += [NetworkPoint(seed, halves=True) for seed in HALVES]
+    return [*found, *(NetworkPoint(seed, stack=True) for seed in STACKS)]
 
 
 def foldings(design: Dataflow, choose: random.Random) -> dict[str, Any]:
@@ -121,7 +132,7 @@ def foldings(design: Dataflow, choose: random.Random) -> dict[str, Any]:
             cell = node.design.cell
             rows = len(cell.rows) * cell.hidden_size
             hidden = _fold(choose, legal_hidden_pe(len(cell.rows), cell.hidden_size), divisors(cell.hidden_size))
-            inputs = _fold(choose, divisors(rows), divisors(cell.input_size))
+            inputs = _fold(choose, divisors(rows), legal_input_simd(cell.input_size, node.design.stack))
             found[node.name] = {"input": inputs, "hidden": hidden}
         elif isinstance(node, DenseNode):
             rows, columns = node.stage.weights.shape
