@@ -278,6 +278,8 @@ def test_pyslang_agrees_that_it_is_systemverilog(planted: hwgen.Project, monkeyp
     assert driver.reportDiagnostics(True)
 
 
+# The same of a GRU, which has all of these units and more, is a part of make test.
+@pytest.mark.long
 def test_yosys_maps_products_to_dsps_and_leaves_nothing_undriven(planted: hwgen.Project) -> None:
     result = synthesise(planted, "xc7")
     macs = sum(product.pe * product.simd for product in of_cell(planted.design).design.products)

@@ -154,7 +154,7 @@ def test_an_unknown_frontend_is_refused(tmp_path: Path) -> None:
 
 
 # Yosys 0.70 can lose drivers as it packs DSPs: the netlist is simulated with the models of its cells.
-@pytest.mark.parametrize("folding", [(4, 2, 4, 4), (2, 1, 2, 1)], ids=str)
+@pytest.mark.parametrize("folding", [(4, 2, 4, 4), pytest.param((2, 1, 2, 1), marks=pytest.mark.long)], ids=str)
 def test_the_netlist_computes_the_same(folding: tuple[int, int, int, int], tmp_path: Path) -> None:
     simulate_netlist(project_of(SIZES / "default_4_8.onnx", tmp_path, folding), tmp_path)
 
