@@ -13,7 +13,9 @@ module hwgen_hold #(
   output logic [Width-1:0] data_o
 );
   logic capture;
-  logic [Width-1:0] data_q;
+  // Kept out of DSPs: with an adder in front of it and two products behind it, Yosys 0.70 loses its
+  // driver as it packs them.
+  (* keep *) logic [Width-1:0] data_q;
   hwgen_flag_delay #(.Stages(Delay)) u_capture (
     .clk_i, .rst_ni, .flag_i(valid_i), .flag_o(capture)
   );
